@@ -1,0 +1,109 @@
+"""The command line: reads the arguments and calls one function a command. Nothing here imports torch."""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+
+from diffsynth import __version__, commands
+from diffsynth.config import Override
+from diffsynth.errors import DiffSynthError
+from diffsynth.runner import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER_ERROR, Request
+from diffsynth.runtime import DeviceName, Runtime
+from diffsynth.tasks import TASKS
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "diffsynth") -> int:
+    """Run one command; returns the exit code: 0 done, 1 some clips failed, 2 the user's to mend, 130 interrupted."""
+    console, errors = Console(), Console(stderr=True)
+    options = _parser(program).parse_args(arguments)
+    command: Callable[[argparse.Namespace, Console], int] = options.command
+    try:
+        return command(options, console)
+    except DiffSynthError as error:
+        errors.print(str(error), highlight=False, markup=False, soft_wrap=True)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        errors.print("Stopped. What is finished is kept: the same command continues from there.")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left; there is nobody to tell
+        return EXIT_DONE
+    except OSError as error:
+        if options.debug:
+            traceback.print_exc()
+        where = f"{error.filename}: " if error.filename else ""
+        errors.print(f"{where}{error.strerror or error}. (--debug shows where this came from.)", markup=False, soft_wrap=True)
+        return EXIT_USER_ERROR
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program, description="Stylize clips so that they hold still where the source holds still."
+    )
+    parser.add_argument("--version", action="version", version=f"diffsynth {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show where an error of the system came from")
+    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = subparsers.add_parser("run", help="run configs", description="Run one or more configs, on one or more clips.")
+    run.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help="JSON config")
+    _add_overrides(run)
+    run.add_argument("--device", choices=get_args(DeviceName), default="auto", help="where networks run (default: auto)")
+    again = run.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="continue a run of the same config (the default)")
+    again.add_argument("--fresh", action="store_true", help="move an earlier run aside and start anew")
+    run.add_argument("--quiet", action="store_true", help="print errors only")
+    run.set_defaults(command=lambda options, console: commands.run(_request(options), Runtime(options.device), console))
+
+    check = subparsers.add_parser(
+        "check",
+        help="validate a config and predict what it needs",
+        description="Validate a config, show it resolved, and predict frames, disk and downloads. Loads no model.",
+    )
+    check.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help="JSON config")
+    _add_overrides(check)
+    check.add_argument("--json", action="store_true", help="print one JSON object a clip")
+    check.set_defaults(command=lambda options, console: commands.check(_request(options), console, as_json=options.json))
+
+    listing = subparsers.add_parser("list", help="list tasks, processors, smoothers and engines")
+    listing.set_defaults(command=lambda options, console: commands.list_parts(console))
+
+    schema = subparsers.add_parser("schema", help="print the JSON Schema of configs, for editors")
+    schema.add_argument("--markdown", action="store_true", help="print the page of all keys instead")
+    schema.set_defaults(command=lambda options, console: commands.schema(as_markdown=options.markdown))
+
+    new = subparsers.add_parser("new", help="write a config to start from")
+    new.add_argument("task", choices=sorted(TASKS), metavar="TASK", help=f"one of: {', '.join(sorted(TASKS))}")
+    new.add_argument("path", nargs="?", type=Path, help="where to write it (default: TASK.json)")
+    new.set_defaults(command=lambda options, console: commands.new(options.task, options.path, console))
+
+    info = subparsers.add_parser("info", help="say what a video holds")
+    info.add_argument("video", help="a video, a folder of images, a glob of images, or one image")
+    info.add_argument("--json", action="store_true", help="print one JSON object")
+    info.set_defaults(command=lambda options, console: commands.info(options.video, console, as_json=options.json))
+    return parser
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--input", nargs="+", default=[], metavar="CLIP", help="clips in place of input_video; a quoted glob can be many"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder in place of output_path")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a key, dotted: --set video.codec=hevc"
+    )
+
+
+def _request(options: argparse.Namespace) -> Request:
+    return Request(
+        configs=tuple(options.configs),
+        inputs=tuple(options.input),
+        output=options.output,
+        overrides=tuple(Override.parse(each) for each in options.set),
+        fresh=getattr(options, "fresh", False),
+        quiet=getattr(options, "quiet", False),
+    )

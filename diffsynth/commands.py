@@ -1,0 +1,130 @@
+"""What each command does. `run` is the product; the others answer questions about it."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from diffsynth import runner
+from diffsynth.config import schema as config_schema
+from diffsynth.errors import RunFolderError
+from diffsynth.processors import ProcessorConfig
+from diffsynth.runner import EXIT_DONE, Piece, Request
+from diffsynth.runtime import Runtime
+from diffsynth.smoothers import SmootherConfig
+from diffsynth.tasks import DEFAULT_TASK, TASKS, Prediction
+
+
+def run(request: Request, runtime: Runtime, console: Console) -> int:
+    """Run configs on clips."""
+    return runner.run(request, runtime, console)
+
+
+def check(request: Request, console: Console, *, as_json: bool) -> int:
+    """Validate configs, show them resolved, and say what they will need."""
+    for piece in (each for group in runner.plan(request) for each in group):
+        prediction = piece.config.predict()
+        if as_json:
+            _print_json({"config": piece.config.to_json(), "prediction": asdict(prediction)})
+        else:
+            _show_check(piece, prediction, console)
+    return EXIT_DONE
+
+
+def _show_check(piece: Piece, prediction: Prediction, console: Console) -> None:
+    console.print(f"{piece.name}: valid", highlight=False, markup=False)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+    for key, value in _flat(piece.config.to_json()):
+        table.add_row(key, json.dumps(value, ensure_ascii=False))
+    console.print(table, markup=False, highlight=False)
+    frames = "unknown until decoded" if prediction.frames is None else str(prediction.frames)
+    console.print(f"frames     {frames}, {prediction.width}×{prediction.height}", highlight=False)
+    console.print(f"disk       {_size(prediction.disk_bytes)}", highlight=False)
+    console.print(f"downloads  {', '.join(prediction.downloads) or 'none'}", highlight=False, markup=False)
+    for remark in prediction.remarks:
+        console.print(f"note       {remark}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(prefix + key, value)]
+    return rows
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "unknown until decoded"
+    return f"up to about {count / 1e9:.1f} GB" if count >= 1e9 else f"up to about {max(count / 1e6, 1):.0f} MB"
+
+
+def list_parts(console: Console) -> int:
+    """All tasks, processors, smoothers and engines, with one line each."""
+    from diffsynth.engines import ENGINES
+
+    groups: dict[str, dict[str, str]] = {
+        "tasks": {name: _first_line(kind) for name, kind in TASKS.items()},
+        "processors": _components(ProcessorConfig),
+        "smoothers": _components(SmootherConfig),
+        "engines": dict(ENGINES),
+    }
+    for title, parts in groups.items():
+        console.print(title, highlight=False)
+        for name, line in parts.items():
+            console.print(f"  {name:<40} {line}", highlight=False, markup=False, soft_wrap=True)
+    return EXIT_DONE
+
+
+def _components(union: Any) -> dict[str, str]:
+    """The members of a discriminated union by the name that configs use."""
+    members = get_args(get_args(union)[0])
+    return {member.model_fields["type"].default: _first_line(member) for member in members}
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def schema(*, as_markdown: bool) -> int:
+    """The JSON Schema of configs, or the page of all keys."""
+    if as_markdown:
+        sys.stdout.write(config_schema.reference(TASKS))
+    else:
+        _print_json(config_schema.json_schema(TASKS, DEFAULT_TASK), indent=2)
+    return EXIT_DONE
+
+
+def new(task: str, path: Path | None, console: Console) -> int:
+    """Write a config with the task's keys in it: the required ones to fill in, the others at their defaults."""
+    target = path or Path(f"{task}.json")
+    text = json.dumps(config_schema.template(TASKS[task], task), indent=4, ensure_ascii=False) + "\n"
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise RunFolderError(f"{target}: is there already, and was not touched. Give another path.") from None
+    console.print(f"{target}: written. Fill in the empty values, then: diffsynth check {target}", highlight=False, soft_wrap=True)
+    return EXIT_DONE
+
+
+def info(video: str, console: Console, *, as_json: bool) -> int:
+    """What a clip holds: size, rate, frames, codec, sound."""
+    from diffsynth.video.probe import probe
+
+    found = probe(Path(video).expanduser())
+    facts = {key: value for key, value in asdict(found).items() if value is not None}
+    if as_json:
+        _print_json(facts)
+    else:
+        for key, value in _flat(facts):
+            console.print(f"{key:<20} {value}", highlight=False, markup=False)
+    return EXIT_DONE
+
+
+def _print_json(value: Any, indent: int | None = None) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=indent, default=str) + "\n")

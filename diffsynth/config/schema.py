@@ -1,0 +1,164 @@
+"""What editors and readers know of the configs: JSON Schema, a reference page and starting points, all from the models."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from diffsynth.config.load import SCHEMA_KEY, TaskConfig
+
+Schema = dict[str, Any]
+
+COMMON_KEYS: Schema = {
+    SCHEMA_KEY: {"type": "string", "description": "Where editors find this schema."},
+    "extends": {"type": "string", "description": "Another config whose keys hold where this one has none."},
+}
+
+
+def json_schema(kinds: Mapping[str, type[TaskConfig]], default_task: str) -> Schema:
+    """One schema for all configs; `"task"` decides which keys there are."""
+    definitions: Schema = {}
+    branches = []
+    for name, kind in kinds.items():
+        definitions |= (one := _task_schema(kind)).pop("$defs", {})
+        definitions[name] = one
+        named: Schema = {"properties": {"task": {"const": name}}}
+        if name != default_task:
+            named["required"] = ["task"]
+        branches.append({"if": named, "then": {"$ref": f"#/$defs/{name}"}})
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "title": "diffsynth config",
+        "type": "object",
+        "properties": {"task": {"enum": sorted(kinds), "default": default_task}},
+        "allOf": branches,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _task_schema(kind: type[TaskConfig]) -> Schema:
+    schema = kind.model_json_schema()
+    required = schema.pop("required", [])
+    for definition in (schema, *schema.get("$defs", {}).values()):
+        _untag(definition)
+    schema["properties"] |= COMMON_KEYS | kind.OLDER_SPELLINGS
+    # What is required may be inherited from another config, or stand in an older spelling that has no such key.
+    schema["anyOf"] = [{"required": ["extends"]}, {"required": required}]
+    return schema
+
+
+def _untag(definition: Schema) -> None:
+    """Take out the tag that tells a union's members apart: in a config, the neighbouring key names the component."""
+    properties = definition.get("properties", {})
+    properties.pop("type", None)
+    choices = []
+    for settings, value in properties.items():
+        mapping = _mapping(value)
+        if mapping and settings.endswith("_config"):
+            properties[settings] = {"type": ["object", "null"], "description": value.get("description", "")}
+            name = settings.removesuffix("_config")
+            choices += [
+                {"if": {"properties": {name: {"const": tag}}, "required": [name]}, "then": {"properties": {settings: {"$ref": target}}}}
+                for tag, target in mapping.items()
+            ]
+    if choices:
+        definition["allOf"] = choices
+
+
+def _mapping(value: Schema) -> dict[str, str]:
+    options = [value, *value.get("anyOf", [])]
+    return next((each["discriminator"]["mapping"] for each in options if "discriminator" in each), {})
+
+
+def template(kind: type[TaskConfig], task: str) -> Schema:
+    """A config to start from: what is required is empty, everything else that has a value stands at its default."""
+    tree: Schema = {"task": task}
+    for name, field in kind.model_fields.items():
+        if field.is_required():
+            tree[name] = "output" if name == "output_path" else ""
+    defaults = kind.model_construct(**tree).model_dump(mode="json", exclude_none=True, warnings=False)
+    return {**tree, **{key: value for key, value in defaults.items() if key not in tree}}
+
+
+def reference(kinds: Mapping[str, type[TaskConfig]]) -> str:
+    """The page of all keys, in Markdown."""
+    lines = ["# Config keys", "", "Made from the code by `diffsynth schema --markdown`; a test keeps it current.", ""]
+    components: dict[str, type[BaseModel]] = {}
+    for name, kind in kinds.items():
+        lines += [f"## Task `{name}`", "", _summary(kind), "", *_table(kind)]
+        lines += [f"| `{key}` | {_words(value)} | | {value['description']} |" for key, value in kind.OLDER_SPELLINGS.items()]
+        lines.append("")
+        components |= {each.__name__: each for each in _nested(kind)}
+    lines += ["## In every config", "", "| key | value | default | meaning |", "|---|---|---|---|"]
+    lines += [f"| `{key}` | {_words(value)} | | {value['description']} |" for key, value in COMMON_KEYS.items()]
+    lines.append("")
+    for component in components.values():
+        title = component.model_fields["type"].default if "type" in component.model_fields else component.__name__
+        lines += [f"## `{title}`", "", _summary(component), ""]
+        table = _table(component)
+        lines += [*table, ""] if len(table) > 2 else ["It has no settings.", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(kind: type[BaseModel]) -> list[str]:
+    properties = kind.model_json_schema()["properties"]
+    lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for name, field in kind.model_fields.items():
+        if name == "type":
+            continue
+        default = "**required**" if field.is_required() else _default(field.default)
+        meaning = (field.description or "").replace("|", "\\|")
+        lines.append(f"| `{name}` | {_words(properties[name])} | {default} | {meaning} |")
+    return lines
+
+
+def _default(value: Any) -> str:
+    if value is None or isinstance(value, BaseModel):
+        return ""
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def _words(value: Schema) -> str:
+    """A schema in a few words: `number 0–1`, `` `crop` or `fit` ``, `list`."""
+    if _mapping(value):
+        return "object: the settings of the component"
+    if "anyOf" in value:
+        return " or ".join(dict.fromkeys(_words(each) for each in value["anyOf"] if each.get("type") != "null"))
+    if "enum" in value:
+        return ", ".join(f"`{each}`" for each in value["enum"])
+    if "const" in value:
+        return f"`{value['const']}`"
+    if "$ref" in value:
+        return f"object: `{value['$ref'].rpartition('/')[2]}`"
+    word = {"integer": "whole number", "string": "text", "array": "list", "boolean": "true or false"}.get(value.get("type", ""), value.get("type", "object"))
+    if value.get("format") == "path":
+        return "path"
+    if value.get("type") == "array" and "items" in value:
+        return f"list of: {_words(value['items'])}"
+    low = value.get("minimum", value.get("exclusiveMinimum"))
+    high = value.get("maximum", value.get("exclusiveMaximum"))
+    if low is not None and high is not None:
+        return f"{word} {low} to {high}"
+    if low is not None:
+        return f"{word} above {low}" if "exclusiveMinimum" in value else f"{word} from {low}"
+    return str(word)
+
+
+def _summary(kind: type[BaseModel]) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def _nested(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """All models that a model's fields lead to."""
+    for field in kind.model_fields.values():
+        yield from _models(field.annotation)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        yield from _nested(annotation)
+    for argument in get_args(annotation):
+        yield from _models(argument)

@@ -1,0 +1,50 @@
+"""The clips that `--input` names, and a folder name for each."""
+
+import glob
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from diffsynth.errors import MissingFileError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".mts"})
+
+
+def expand(arguments: Iterable[str]) -> list[str]:
+    """One entry a clip: a glob or a folder of videos is many clips; of images, it is one."""
+    return [clip for argument in arguments for clip in _clips(argument)]
+
+
+def _clips(argument: str) -> list[str]:
+    path = Path(argument).expanduser()
+    if path.is_dir():
+        videos = sorted(str(each) for each in path.iterdir() if each.suffix.lower() in VIDEO_SUFFIXES)
+        holds_images = any(each.suffix.lower() in IMAGE_SUFFIXES for each in path.iterdir())
+        return videos if videos and not holds_images else [str(path)]
+    if path.exists():
+        return [str(path)]
+    found = sorted(glob.glob(str(path), recursive=True))
+    if not found:
+        raise MissingFileError(f"--input {argument}: nothing is there.")
+    return [str(path)] if all(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in found) else found
+
+
+def folder_names(paths: Sequence[Path]) -> list[str]:
+    """A distinct name for each path: its stem; where stems meet, its name; where names meet, its folder's name too."""
+    stems = [_plain(path.stem) for path in paths]
+    names = [_plain(path.name) for path in paths]
+    longs = [_plain(f"{path.absolute().parent.name}_{path.name}") for path in paths]
+    taken: Counter[str] = Counter()
+    chosen = []
+    for stem, name, long in zip(stems, names, longs, strict=True):
+        best = stem if stems.count(stem) == 1 else name if names.count(name) == 1 else long
+        taken[best] += 1
+        chosen.append(best if taken[best] == 1 else f"{best}_{taken[best]}")
+    return chosen
+
+
+def _plain(name: str) -> str:
+    """A name that is one folder on every system, whatever a clip was called."""
+    kept = "".join(each if each.isalnum() or each in "-_. " else "_" for each in name).strip(" .")
+    return kept or "clip"

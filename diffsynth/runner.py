@@ -1,0 +1,169 @@
+"""Many configs times many clips, one after the other: each to its own folder, and one summary at the end."""
+
+import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from diffsynth import config as configs
+from diffsynth.config import Override
+from diffsynth.errors import ConfigError, DiffSynthError
+from diffsynth.inputs import expand, folder_names
+from diffsynth.progress import reporting
+from diffsynth.run_dir import claim
+from diffsynth.runtime import Runtime
+from diffsynth.tasks import DEFAULT_TASK, TASKS, Runnable, Task
+
+EXIT_DONE, EXIT_SOME_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    configs: tuple[Path, ...]
+    inputs: tuple[str, ...] = ()
+    output: Path | None = None
+    overrides: tuple[Override, ...] = ()
+    fresh: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One clip of one config."""
+
+    name: str
+    config: Runnable
+
+
+@dataclass(frozen=True)
+class Failure:
+    name: str
+    reason: str
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGTERM: the same as Ctrl-C. What is finished is on disk."""
+
+
+def load(path: Path, request: Request, source: str | None) -> Runnable:
+    """A config with the command line's input, output and overrides in it."""
+    overrides = list(request.overrides)
+    if source is not None:
+        overrides.append(Override.of("input_video", source))
+    if request.output is not None:
+        overrides.append(Override.of("output_path", str(request.output)))
+    return configs.load(path, TASKS, DEFAULT_TASK, overrides)
+
+
+def plan(request: Request) -> list[list[Piece]]:
+    """All pieces, those of one config together. Every config is checked before the first one runs."""
+    sources = expand(request.inputs)
+    names = folder_names([Path(each) for each in sources])
+    config_names = folder_names(list(request.configs))
+    groups: list[list[Piece]] = []
+    problems: list[str] = []
+    for path, config_name in zip(request.configs, config_names, strict=True):
+        try:
+            groups.append(_pieces(path, config_name, request, sources, names))
+        except ConfigError as error:
+            problems.extend(error.problems)
+        except DiffSynthError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError(problems)
+    _refuse_shared_folders(groups)
+    return groups
+
+
+def _pieces(path: Path, config_name: str, request: Request, sources: list[str], names: list[str]) -> list[Piece]:
+    pieces = []
+    for source, name in zip(sources or [None], names or [config_name], strict=True):
+        config = load(path, request, source)
+        folder = config.output_path
+        if request.output is not None and len(request.configs) > 1:
+            folder /= config_name
+        if len(sources) > 1:
+            folder /= name
+        label = f"{config_name}/{name}" if len(request.configs) > 1 and sources else name
+        pieces.append(Piece(label, config.model_copy(update={"output_path": folder})))
+    return pieces
+
+
+def _refuse_shared_folders(groups: list[list[Piece]]) -> None:
+    owners: dict[Path, str] = {}
+    for piece in (each for group in groups for each in group):
+        folder = piece.config.output_path
+        if folder in owners:
+            raise ConfigError(
+                [f"{owners[folder]} and {piece.name} would both write to {folder}. Give each its own output_path, or use --output."]
+            )
+        owners[folder] = piece.name
+
+
+def run(request: Request, runtime: Runtime, console: Console) -> int:
+    """Run everything that was asked for; returns the exit code."""
+    groups = plan(request)
+    count = sum(map(len, groups))
+    failures: list[Failure] = []
+    with _sigterm_interrupts():
+        for group in groups:
+            failures += _run_group(group, runtime, console, request, alone=count == 1)
+    if count > 1:
+        console.print(f"{count - len(failures)} of {count} done" + (f", {len(failures)} failed:" if failures else "."), highlight=False)
+        for failure in failures:
+            console.print(f"  {failure.name}: {failure.reason}", highlight=False, markup=False, soft_wrap=True)
+    return EXIT_SOME_FAILED if failures else EXIT_DONE
+
+
+def _run_group(group: list[Piece], runtime: Runtime, console: Console, request: Request, *, alone: bool) -> Iterator[Failure]:
+    """The clips of one config: its models are loaded once. A clip that fails doesn't stop the others."""
+    task: Task | None = None
+    for piece in group:
+        try:
+            task = _run_piece(piece, task, runtime, console, request)
+        except DiffSynthError as error:
+            if alone:
+                raise
+            yield Failure(piece.name, str(error))
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one clip must not cost the night's other clips
+            if alone:
+                raise
+            console.print(traceback.format_exc(), markup=False, highlight=False)
+            yield Failure(piece.name, f"{type(error).__name__}: {error} (a fault of diffsynth; the traceback stands above)")
+
+
+def _run_piece(piece: Piece, task: Task | None, runtime: Runtime, console: Console, request: Request) -> Task | None:
+    config = piece.config
+    inputs = config.inputs()
+    with claim(config.output_path, config, inputs, fresh=request.fresh) as folder:
+        if folder.is_complete:
+            if not request.quiet:
+                console.print(f"{piece.name}: complete already, in {folder.path}", highlight=False, soft_wrap=True)
+            return task
+        with reporting(console, folder.progress_file, quiet=request.quiet) as progress:
+            task = task or config.build(runtime)
+            folder.complete(task.run(inputs, folder, progress))
+    if not request.quiet:
+        console.print(f"{piece.name}: done, in {config.output_path}", highlight=False, soft_wrap=True)
+    return task
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM unwind like Ctrl-C, so that files are closed and the record says how far the run came."""
+
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        raise Interrupted(signal.Signals(signal_number).name)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,82 @@
+"""Where and how numbers are computed: device, precision, threads, and seeded generators that depend on nothing else.
+
+This is the only file that knows device names; torch is imported when a device is asked for, not before.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from diffsynth.errors import UnavailableError
+
+if TYPE_CHECKING:
+    import numpy
+    import torch
+
+DeviceName = Literal["auto", "cuda", "mps", "cpu"]
+PrecisionName = Literal["auto", "float32", "float16", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a task is built for. `resolve` turns `auto` into what this machine has."""
+
+    device: DeviceName = "auto"
+    dtype: PrecisionName = "auto"
+    threads: int | None = None
+
+    def torch_device(self) -> "torch.device":
+        """The device that networks run on; asking for one that isn't there is an error, never a silent fallback."""
+        import torch
+
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+        if self.device == "auto":
+            return torch.device(next(name for name, present in there.items() if present))
+        if not there[self.device]:
+            present = ", ".join(name for name, each in there.items() if each)
+            raise UnavailableError(
+                f'"device" is "{self.device}", but torch {torch.__version__} finds no such device here (there is: {present}). '
+                'Set "device": "auto", or install the torch build for that device.'
+            )
+        return torch.device(self.device)
+
+    def torch_dtype(self) -> "torch.dtype":
+        """The precision of the networks: half on CUDA, full elsewhere, unless a config says otherwise."""
+        import torch
+
+        if self.dtype == "auto":
+            return torch.float16 if self.torch_device().type == "cuda" else torch.float32
+        named = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+        return named[self.dtype]
+
+    def thread_count(self) -> int:
+        """Threads for native code: as many as were asked for, else as many cores as this process may use."""
+        return self.threads or available_cores()
+
+
+def available_cores() -> int:
+    """Cores that this process may run on, which in a container or under SLURM are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def derive_seed(seed: int, *keys: int | str) -> int:
+    """A 63-bit seed for one use, named by `keys`.
+
+    Draws keyed in this way depend neither on the order of the work nor on how it was split up.
+    """
+    text = "\0".join(map(str, (seed, *keys)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def numpy_generator(seed: int, *keys: int | str) -> "numpy.random.Generator":
+    import numpy as np
+
+    return np.random.Generator(np.random.Philox(derive_seed(seed, *keys)))
+
+
+def torch_generator(seed: int, *keys: int | str) -> "torch.Generator":
+    """On the CPU whatever the device, so that a seed means the same noise everywhere."""
+    import torch
+
+    return torch.Generator("cpu").manual_seed(derive_seed(seed, *keys))

@@ -1,0 +1,15 @@
+"""Tasks: what a config's `"task"` may be. One file each; to add one is to add a file and a line here."""
+
+from diffsynth.tasks.base import Prediction, Runnable, Task
+from diffsynth.tasks.stylize import StylizeConfig
+from diffsynth.tasks.transcode import TranscodeConfig
+
+DEFAULT_TASK = "stylize"
+"""The seed knew one task, and its configs don't name it."""
+
+TASKS: dict[str, type[Runnable]] = {
+    "stylize": StylizeConfig,
+    "transcode": TranscodeConfig,
+}
+
+__all__ = ["DEFAULT_TASK", "TASKS", "Prediction", "Runnable", "Task"]

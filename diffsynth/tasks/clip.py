@@ -1,0 +1,198 @@
+"""The keys that every task on a clip shares: which frames of which clip, at what size, and how the result is written."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from diffsynth.config import ClipPath, ConfigModel, Contradiction
+from diffsynth.progress import Progress
+from diffsynth.run_dir import RunFolder
+from diffsynth.tasks.base import Prediction, Runnable
+from diffsynth.video.options import CODEC_SUFFIXES, Geometry, Selection, VideoOptions
+
+if TYPE_CHECKING:
+    from diffsynth.frames import FrameStore
+    from diffsynth.video.clip import Clip
+
+TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)")
+
+
+def _moment(value: Any) -> str:
+    """Checked text of a moment: `"12f"` for a frame, else seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return repr(value)
+    if isinstance(value, str) and (re.fullmatch(r"\d+f", value) or TIME.fullmatch(value)):
+        return str(value)
+    raise PydanticCustomError(
+        "path", 'must be seconds (2.5), a time ("1:02.5"), or a frame ("48f"), and not negative', {}
+    )
+
+
+def frame_or_seconds(moment: str) -> int | float:
+    """The moment as the media layer takes it: an int is a frame, a float is seconds."""
+    if moment.endswith("f"):
+        return int(moment[:-1])
+    match = TIME.fullmatch(moment)
+    if match is None:
+        raise ValueError(f"not a moment: {moment}")
+    hours, minutes, seconds = match.groups(default="0")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+Moment = Annotated[
+    str,
+    BeforeValidator(_moment),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^(\d+f|[\d:.]+)$"}]}),
+]
+
+
+class VideoConfig(ConfigModel):
+    """How the video is written."""
+
+    codec: Literal["h264", "hevc", "vp9", "prores", "ffv1", "gif", "webp"] = "h264"
+    """The codec; it decides the container. `vp9`, `prores`, `ffv1`, `gif` and `webp` keep transparency."""
+    quality: Annotated[int, Field(ge=0, le=63)] | None = None
+    """Lower is better and larger: the CRF of h264 (0-51), hevc (0-51) and vp9 (0-63). Left out: visually lossless."""
+    audio: bool = True
+    """Keep the source's sound for the rendered range."""
+
+
+class ClipTaskConfig(Runnable):
+    """A task that reads one clip and writes one."""
+
+    input_video: ClipPath
+    """The clip: a video, a folder of numbered images, a glob of images, or one image."""
+    frame_height: Annotated[int, Field(ge=1, le=16384)] | None = None
+    """Height of the frames; left out, the source's, or what the width asks for."""
+    frame_width: Annotated[int, Field(ge=1, le=16384)] | None = None
+    """Width of the frames; left out, the source's, or what the height asks for."""
+    resize_mode: Literal["crop", "fit", "stretch"] = "crop"
+    """`crop` cuts the centre out, `fit` keeps all within that size, `stretch` changes the aspect."""
+    frame_interval: Annotated[int, Field(ge=1)] = 1
+    """Use every n-th frame; the frame rate falls with it."""
+    frame_maximum_count: Annotated[int, Field(ge=1)] | None = None
+    """The most frames to use."""
+    start: Moment | None = None
+    """Where to begin: seconds, a time like `"1:02.5"`, or a frame like `"48f"`."""
+    end: Moment | None = None
+    """Where to stop, not included; written like `start`."""
+    image_rate: Annotated[float, Field(gt=0, le=1000)] = 25.0
+    """Frames a second of a clip that is made of images."""
+    video: VideoConfig = VideoConfig()
+    """How the video is written."""
+    save_frames: bool = True
+    """Also write every frame as `frames/00000.png` and so on."""
+
+    def inputs(self) -> dict[str, Path]:
+        return {"input_video": self.input_video}
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        start, end = self._moment("start"), self._moment("end")
+        if start is not None and end is not None and type(start) is type(end) and end <= start:
+            yield Contradiction(("start", "end"), f'"end" ({self.end}) must come after "start" ({self.start}).')
+
+    def predict(self) -> Prediction:
+        from diffsynth.video import open_clip
+
+        clip = open_clip(self.input_video, self.selection(), self.geometry(), image_fps=Fraction(self.image_rate))
+        frames = clip.expected_count
+        remarks = clip.info.notes if clip.info.frame_count_is_exact else (*clip.info.notes, "The number of frames is an estimate.")
+        # A lossless frame takes about half its raw size, and the frames folder and the video are there beside the store.
+        disk = None if frames is None else frames * clip.height * clip.width * 3 * (2 if self.save_frames else 1)
+        return Prediction(frames, clip.height, clip.width, disk, remarks=remarks)
+
+    def selection(self) -> Selection:
+        """Which frames are used."""
+        return Selection(self.frame_interval, self.frame_maximum_count, self._moment("start"), self._moment("end"))
+
+    def geometry(self) -> Geometry:
+        """The size of the frames."""
+        return Geometry(self.frame_height, self.frame_width, self.resize_mode)
+
+    def reader(self) -> "ClipReader":
+        return ClipReader(self.selection(), self.geometry(), Fraction(self.image_rate))
+
+    def writer(self) -> "ClipWriter":
+        video = self.video
+        return ClipWriter(VideoOptions(video.codec, video.quality, audio=video.audio), save_frames=self.save_frames)
+
+    def _moment(self, name: Literal["start", "end"]) -> int | float | None:
+        value: str | None = getattr(self, name)
+        return None if value is None else frame_or_seconds(value)
+
+
+@dataclass(frozen=True)
+class ClipReader:
+    """The first stage: the selected frames of a clip, at their size, on disk."""
+
+    selection: Selection
+    geometry: Geometry
+    image_rate: Fraction
+
+    def open(self, source: Path) -> "Clip":
+        from diffsynth.video import open_clip
+
+        return open_clip(source, self.selection, self.geometry, image_fps=self.image_rate)
+
+    def read(self, source: Path, run: RunFolder, progress: Progress) -> "tuple[Clip, FrameStore]":
+        """Continues an unfinished store; a finished one is taken as it is."""
+        from diffsynth.frames import written_count
+        from diffsynth.video.ingest import ingest
+
+        clip = self.open(source)
+        for note in clip.info.notes:
+            progress.note(f"{source}: {note}")
+        folder = run.work("input")
+        begun = written_count(folder)
+        with run.timed("read"), progress.stage("read", clip.expected_count, begun) as stage:
+            store = ingest(clip, folder, lambda count: stage.advance(count - stage.done))
+        if clip.damage.frames:
+            progress.note(f"{source}: {clip.damage.frames} frames could not be decoded ({clip.damage.words}).")
+        run.note(frames=len(store), height=store.height, width=store.width, frame_rate=str(clip.fps), damaged=clip.damage.frames)
+        return clip, store
+
+
+@dataclass(frozen=True)
+class ClipWriter:
+    """The last stage: finished frames as a video with the source's sound, and as pictures where they are wanted."""
+
+    options: VideoOptions
+    save_frames: bool
+
+    def write(self, clip: "Clip", store: "FrameStore", run: RunFolder, progress: Progress) -> list[Path]:
+        """Returns the files made."""
+        from diffsynth.video.ingest import write_frames
+        from diffsynth.video.write import write_video
+
+        made: list[Path] = []
+        if self.save_frames:
+            folder = run.path / "frames"
+            with run.timed("frames"), progress.stage("frames", len(store)) as stage:
+                write_frames(store, folder, lambda count: stage.advance(count - stage.done))
+            made += sorted(folder.glob("*.png"))
+        timing = store.timing
+        sound = clip.audio_range(timing) if timing is not None and self.options.audio else None
+        path = run.path / f"video_output{CODEC_SUFFIXES[self.options.codec][0]}"
+        with run.timed("video"), progress.stage("video", len(store)) as stage:
+            written = write_video(
+                path,
+                store.frames(),
+                fps=clip.fps,
+                timing=timing,
+                alphas=store.alphas() if store.has_alpha else None,
+                options=self.options,
+                audio=sound,
+                settings=json.dumps(run.settings, ensure_ascii=False),
+                progress=lambda count: stage.advance(count - stage.done),
+            )
+        for note in written.notes:
+            progress.note(f"{path.name}: {note}")
+        run.note(audio=written.audio, duration=float(written.duration), notes=list(written.notes))
+        return [path, *made]
