@@ -1,0 +1,171 @@
+"""The sound of the rendered range: copied where nothing has to change, otherwise decoded, cut and encoded again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.filter import Graph
+from av.packet import Packet
+
+from diffsynth.errors import MediaError
+from diffsynth.video.ffmpeg import captured_log, open_input, words
+
+# What players of each container understand; None is everything. mp4 is meant for browsers: AC-3 and ALAC fit into it,
+# but only one of them plays either.
+_COPIED: dict[str, frozenset[str] | None] = {
+    ".mp4": frozenset({"aac", "mp3", "mp3float", "opus", "libopus", "flac"}),
+    ".mov": frozenset({"aac", "mp3", "mp3float", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "ac3", "eac3"}),
+    ".webm": frozenset({"opus", "libopus", "vorbis", "libvorbis"}),
+    ".mkv": None,
+}
+_ENCODERS = {".mp4": "aac", ".mov": "aac", ".webm": "libopus", ".mkv": "flac"}
+# AAC and Opus need what came before to decode a sample: start a little early and cut afterwards.
+_PREROLL = Fraction(1, 2)
+
+
+@dataclass(frozen=True)
+class AudioRange:
+    """A stretch of a file's first audio stream, in seconds of the file's own time stamps."""
+
+    path: Path
+    start: Fraction
+    end: Fraction
+    whole: bool
+    """The range is the whole video: the sound may be copied as it is, with what it has before and behind."""
+
+
+class AudioTrack:
+    """Feeds a range of sound into an output, in step with the pictures so that neither has to wait in memory."""
+
+    def __init__(self, out: OutputContainer, suffix: str, wanted: AudioRange) -> None:
+        self._range = wanted
+        self._out = out
+        self._in = open_input(wanted.path)
+        stream = self._in.streams.audio[0]
+        copied = _COPIED[suffix]
+        name = stream.codec_context.name
+        self.how: Literal["copied", "encoded"]
+        if wanted.whole and (copied is None or name in copied):
+            self.how = "copied"
+            self._stream = out.add_stream_from_template(stream)
+            self._packets = self._copied(stream)
+        else:
+            self.how = "encoded"
+            self._stream = _add_encoder(out, suffix, stream)
+            self._packets = self._encoded(stream)
+        self._next: "Packet[AudioStream] | None" = None
+        self._done = False
+
+    def advance(self, seconds: Fraction | None) -> None:
+        """Write all packets that begin before `seconds` of the output; all that are left for None."""
+        while not self._done:
+            if self._next is None:
+                self._next = next(self._packets, None)
+                if self._next is None:
+                    self._done = True
+                    return
+            packet = self._next
+            begins = (packet.dts or 0) * packet.time_base
+            if seconds is not None and begins >= seconds:
+                return
+            packet.stream = self._stream
+            self._out.mux(packet)
+            self._next = None
+
+    def close(self) -> None:
+        self._in.close()
+
+    def _copied(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
+        assert stream.time_base is not None
+        offset = round(self._range.start / stream.time_base)
+        for packet in self._demux(stream):
+            if packet.dts is None or not packet.size:
+                continue
+            packet.dts -= offset
+            packet.pts = packet.dts if packet.pts is None else packet.pts - offset
+            yield packet
+
+    def _encoded(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
+        for frame in self._cut(stream):
+            yield from self._stream.encode(frame)
+        yield from self._stream.encode(None)
+
+    def _cut(self, stream: AudioStream) -> Iterator[AudioFrame]:
+        """The decoded samples of the range, stamped from its start."""
+        # The whole video's sound keeps what runs on behind the last picture, as a copy would.
+        stop = "" if self._range.whole else f":end={float(self._range.end):.9f}"
+        context = self._stream.codec_context
+        layout, rate, kind = context.layout.name, context.sample_rate, context.format.name
+        graph: Graph | None = None
+        for frame in self._decoded(stream):
+            if graph is None:
+                graph = Graph()
+                start = float(self._range.start)
+                graph.link_nodes(
+                    graph.add_abuffer(
+                        sample_rate=frame.sample_rate,
+                        format=frame.format.name,
+                        layout=frame.layout.name,
+                        time_base=stream.time_base,
+                    ),
+                    graph.add("atrim", f"start={start:.9f}{stop}"),
+                    graph.add("asetpts", f"PTS-{start:.9f}/TB"),
+                    graph.add("aresample", str(rate)),
+                    graph.add("aformat", f"sample_fmts={kind}:channel_layouts={layout}"),
+                    graph.add("abuffersink"),
+                ).configure()
+            graph.push(frame)
+            yield from _pulled(graph)
+        if graph is not None:
+            graph.push(None)
+            yield from _pulled(graph)
+
+    def _decoded(self, stream: AudioStream) -> Iterator[AudioFrame]:
+        assert stream.time_base is not None
+        begin = self._range.start - _PREROLL
+        if begin > 0 and not self._range.whole:
+            self._in.seek(int(begin / stream.time_base), stream=stream)
+        for packet in self._demux(stream):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                continue  # A broken packet is a short silence; the frames around it keep their stamps.
+            for frame in frames:
+                yield frame
+                if frame.pts is not None and not self._range.whole and frame.pts * stream.time_base > self._range.end:
+                    return
+
+    def _demux(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
+        with captured_log() as log:
+            try:
+                yield from self._in.demux(stream)
+            except (av.FFmpegError, OSError) as problem:
+                raise MediaError(f"{self._range.path}: FFmpeg cannot read its sound: {words(problem, log)}.") from problem
+
+
+def _add_encoder(out: OutputContainer, suffix: str, stream: AudioStream) -> AudioStream:
+    name = _ENCODERS[suffix]
+    rate = 48000 if name == "libopus" else stream.sample_rate
+    layout = stream.codec_context.layout.name
+    encoder = out.add_stream(name, rate=rate)
+    assert isinstance(encoder, AudioStream)
+    encoder.codec_context.layout = layout
+    if name != "flac":
+        encoder.codec_context.bit_rate = 96_000 * max(1, stream.codec_context.layout.nb_channels)
+    return encoder
+
+
+def _pulled(graph: Graph) -> Iterator[AudioFrame]:
+    while True:
+        try:
+            frame = graph.pull()
+        except (av.BlockingIOError, av.EOFError):
+            return
+        assert isinstance(frame, AudioFrame)
+        yield frame

@@ -1,0 +1,56 @@
+"""Opening files with FFmpeg's libraries, and passing on what they say when they can't."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.logging
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from diffsynth.errors import MediaError, MissingFileError
+
+
+def words(problem: BaseException, log: list[tuple[int, str, str]] | None = None) -> str:
+    """What FFmpeg said: the error itself and the last line of its log, which is often the better half."""
+    text = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
+    lines = [message.strip() for level, _, message in log or [] if level <= av.logging.ERROR and message.strip()]
+    return f"{text} ({lines[-1]})" if lines and lines[-1] not in text else str(text)
+
+
+@contextmanager
+def captured_log() -> Iterator[list[tuple[int, str, str]]]:
+    """Collect FFmpeg's log of this block, which is silent otherwise."""
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as log:
+            yield log
+    finally:
+        av.logging.set_level(before)
+
+
+def open_input(path: Path) -> InputContainer:
+    """Open a media file for reading."""
+    if not path.exists():
+        raise MissingFileError(f"{path}: there is no such file.")
+    if path.is_dir():
+        raise MediaError(f"{path}: is a folder, not a video file.")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path}: the file is empty (0 bytes).")
+    with captured_log() as log:
+        try:
+            # Lists and playlists inside a file must not make us open other files or addresses.
+            return av.open(str(path), "r", options={"protocol_whitelist": "file,crypto,data"}, metadata_errors="replace")
+        except (av.FFmpegError, OSError, ValueError) as problem:
+            raise MediaError(f"{path}: FFmpeg cannot open it: {words(problem, log)}.") from problem
+
+
+def video_stream(path: Path, container: InputContainer) -> VideoStream:
+    """The first stream of moving pictures; the cover picture of a song is none."""
+    for stream in container.streams.video:
+        if not stream.disposition & type(stream.disposition).attached_pic:
+            return stream
+    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+    raise MediaError(f"{path}: has no video stream (it holds {kinds}).")

@@ -1,0 +1,250 @@
+"""Reading a video file: decoding, seeking, time stamps, and what to do about damage."""
+
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from diffsynth.errors import MediaError
+from diffsynth.frames import Image
+from diffsynth.video.ffmpeg import captured_log, open_input, video_stream, words
+from diffsynth.video.info import VideoInfo
+from diffsynth.video.picture import ToRgb, upright
+from diffsynth.video.source import Damage, Picture
+
+# FFmpeg's own VP8/VP9 decoders leave the alpha channel aside; libvpx reads it.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# How many packets may lie between a frame's place in the file and its place in time: H.264 and HEVC allow 16.
+_REORDER = 32
+
+
+class VideoFile:
+    """A video file as a `Source`. Each call of `pictures` opens the file anew, so several can run at once."""
+
+    def __init__(self, info: VideoInfo) -> None:
+        self._info = info
+
+    @property
+    def info(self) -> VideoInfo:
+        return self._info
+
+    def tick_of(self, position: int) -> int | None:
+        """Read from the index where it is whole, otherwise from the packets, which costs reading but no decoding."""
+        with open_input(self._info.path) as container:
+            stream = video_stream(self._info.path, container)
+            return _indexed_tick(stream, position) if _is_even(stream) else _scanned_tick(container, stream, position)
+
+    def pictures(self, start: int | None, damage: Damage) -> Iterator[Picture]:
+        path = self._info.path
+        with open_input(path) as container:
+            stream = video_stream(path, container)
+            decoder = Decoder(path, container, stream, damage, alpha=self._info.has_alpha)
+            convert = ToRgb(alpha=self._info.has_alpha)
+            for frame, tick, until in decoder.frames_from(start):
+                yield Picture(tick, until, _Pixels(frame, convert, self._info.rotation))
+            _check_end(path, stream, decoder, self._info)
+
+
+class _Pixels:
+    """The pixels of a decoded frame, converted when called."""
+
+    def __init__(self, frame: VideoFrame, convert: ToRgb, rotation: int) -> None:
+        self._frame, self._convert, self._rotation = frame, convert, rotation
+
+    def __call__(self) -> tuple[Image, Image | None]:
+        rgb, alpha = self._convert(self._frame)
+        return upright(rgb, self._rotation), None if alpha is None else upright(alpha, self._rotation)
+
+
+class Decoder:
+    """Frames of one stream in the order of showing, with strictly rising ticks."""
+
+    def __init__(
+        self, path: Path, container: InputContainer, stream: VideoStream, damage: Damage, *, alpha: bool = False
+    ) -> None:
+        self._path = path
+        self._container = container
+        self._stream = stream
+        self._damage = damage
+        self.packets = 0
+        self.until: int | None = None
+        self._own: VideoCodecContext | None = None
+        name = stream.codec_context.name
+        if alpha and name in _ALPHA_DECODERS:
+            self._own = VideoCodecContext.create(_ALPHA_DECODERS[name], "r")
+            self._own.extradata = stream.codec_context.extradata
+        elif stream.codec_context is not None:
+            stream.thread_type = "AUTO"  # type: ignore[assignment]
+        # AVI stores no times of showing. Its packets come in even steps, so the n-th frame shown gets the n-th
+        # packet's time; that needs counting from the start.
+        self._counted = container.format.name == "avi" and stream.codec_context.has_b_frames
+        self._times: deque[int] = deque()
+        self._step = _nominal_ticks(stream)
+
+    def frames_from(self, start: int | None) -> Iterator[tuple[VideoFrame, int, int]]:
+        """(frame, tick, until) from the frame at tick `start` on. Seeks, and checks that it landed early enough."""
+        if start is None or self._counted or not self._container.format.name:
+            yield from self._after(start, self._decoded())
+            return
+        step_back = 0
+        while True:
+            target = start - step_back
+            if not self._seek(target):
+                self._rewind()
+                yield from self._after(start, self._decoded())
+                return
+            frames = self._decoded()
+            first = next(self._whole(start, frames), None)
+            if first is not None:
+                yield first
+                yield from frames
+                return
+            at_start = self._stream.start_time is None or target <= self._stream.start_time
+            if at_start:
+                self._rewind()
+                yield from self._after(start, self._decoded())
+                return
+            second = max(1, int(1 / (self._stream.time_base or Fraction(1))))
+            step_back = max(second, 4 * step_back)
+
+    def _whole(
+        self, start: int, frames: Iterator[tuple[VideoFrame, int, int]]
+    ) -> Iterator[tuple[VideoFrame, int, int]]:
+        """The first frame at or after `start`, provided a key frame was shown at or before it and so all it was made
+        from was decoded."""
+        key_seen, earliest = False, None
+        for item in frames:
+            frame, tick, _ = item
+            earliest = tick if earliest is None else earliest
+            key_seen = key_seen or bool(frame.key_frame)
+            if tick >= start:
+                # Landing behind the target would lose frames in between.
+                if key_seen and (earliest <= start or earliest == self._stream.start_time):
+                    yield item
+                return
+
+    @staticmethod
+    def _after(
+        start: int | None, frames: Iterator[tuple[VideoFrame, int, int]]
+    ) -> Iterator[tuple[VideoFrame, int, int]]:
+        return (item for item in frames if start is None or item[1] >= start)
+
+    def _seek(self, tick: int) -> bool:
+        try:
+            self._container.seek(tick, stream=self._stream, backward=True)
+        except (av.FFmpegError, OSError):
+            return False
+        self._forget()
+        return True
+
+    def _rewind(self) -> None:
+        self._container.close()
+        self._container = open_input(self._path)
+        self._stream = video_stream(self._path, self._container)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.until = None
+        self._times.clear()
+        self.packets = 0
+        if self._own is not None:
+            self._own.flush_buffers()
+
+    def _decoded(self) -> Iterator[tuple[VideoFrame, int, int]]:
+        for frame in self._raw():
+            tick = self._times.popleft() if self._counted and self._times else frame.pts
+            if tick is None or (self.until is not None and tick <= self._last):
+                # A missing or repeated stamp: show it when the one before goes away.
+                tick = self.until if self.until is not None else 0
+            length = frame.duration if frame.duration and frame.duration > 0 else self._step
+            self._last = tick
+            self.until = tick + max(1, length)
+            if frame.is_corrupt:
+                self._damage.add(tick, "the decoder marks it as corrupt")
+            yield frame, tick, self.until
+
+    def _raw(self) -> Iterator[VideoFrame]:
+        with captured_log() as log:
+            packets = self._container.demux(self._stream)
+            while True:
+                try:
+                    packet = next(packets)
+                except StopIteration:
+                    return
+                except (av.FFmpegError, OSError) as problem:
+                    raise MediaError(f"{self._path}: FFmpeg cannot read on: {words(problem, log)}.") from problem
+                if packet.size:
+                    self.packets += 1
+                    if self._counted and packet.dts is not None:
+                        self._times.append(packet.dts)
+                try:
+                    yield from self._decode(packet)
+                except (av.FFmpegError, ValueError) as problem:
+                    self._damage.add(packet.pts, words(problem, log))
+                log.clear()
+
+    def _decode(self, packet: "Packet[VideoStream]") -> list[VideoFrame]:
+        if self._own is None:
+            return packet.decode()
+        frames = self._own.decode(packet if packet.size else None)
+        for frame in frames:
+            frame.time_base = packet.time_base
+        return frames
+
+
+def _nominal_ticks(stream: VideoStream) -> int:
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    return max(1, round(1 / (rate * (stream.time_base or Fraction(1, 1000)))))
+
+
+def _is_even(stream: VideoStream) -> bool:
+    """Whether the index holds every frame, in equal steps."""
+    entries = stream.index_entries
+    if not stream.frames or len(entries) != stream.frames or stream.start_time is None:
+        return False
+    stamps = [entry.timestamp for entry in entries]
+    steps = {after - before for before, after in zip(stamps, stamps[1:], strict=False)}
+    return len(steps) <= 1 and not any(entry.is_discard for entry in entries)
+
+
+def _indexed_tick(stream: VideoStream, position: int) -> int | None:
+    if position >= stream.frames:
+        return None
+    entries = stream.index_entries
+    step = entries[1].timestamp - entries[0].timestamp if len(entries) > 1 else 0
+    assert stream.start_time is not None
+    return stream.start_time + position * step
+
+
+def _scanned_tick(container: InputContainer, stream: VideoStream, position: int) -> int | None:
+    ticks: list[int] = []
+    for packet in container.demux(stream):
+        tick = packet.dts if container.format.name == "avi" else packet.pts
+        if packet.size and not packet.is_discard and tick is not None:
+            ticks.append(tick)
+        if len(ticks) > position + _REORDER:
+            break
+    ticks.sort()
+    return ticks[position] if position < len(ticks) else None
+
+
+def _check_end(path: Path, stream: VideoStream, decoder: Decoder, info: VideoInfo) -> None:
+    """The file was read to its end: was that the end its header announces?"""
+    if decoder.until is None:
+        raise MediaError(f"{path}: no frame of its video stream could be decoded.")
+    if info.duration is None or stream.start_time is None:
+        return
+    read = (decoder.until - stream.start_time) * info.time_base
+    # Half a second, or two frames at low rates: containers round, and announce the longest stream.
+    if read < info.duration - max(Fraction(1, 2), 2 / info.fps):
+        raise MediaError(
+            f"{path}: ends after {float(read):.2f} s although its header announces {float(info.duration):.2f} s; the file "
+            f"was cut off or is damaged. To use what is there, set \"end\" to {float(read):.2f}."
+        )
