@@ -7,7 +7,7 @@ from typing import Any
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write aside, flush to the disk, rename: a reader, or a run after a power cut, finds the old file or the new one."""
+    """Write aside, flush, rename: a reader, or a run after a power cut, finds the old file or the new one."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with aside.open("wb") as file:

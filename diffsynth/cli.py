@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "diffsynth") -> 
         if options.debug:
             traceback.print_exc()
         where = f"{error.filename}: " if error.filename else ""
-        errors.print(f"{where}{error.strerror or error}. (--debug shows where this came from.)", markup=False, soft_wrap=True)
+        errors.print(
+            f"{where}{error.strerror or error}. (--debug shows where this came from.)", markup=False, soft_wrap=True
+        )
         return EXIT_USER_ERROR
 
 
@@ -52,7 +54,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     run = subparsers.add_parser("run", help="run configs", description="Run one or more configs, on one or more clips.")
     run.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help="JSON config")
     _add_overrides(run)
-    run.add_argument("--device", choices=get_args(DeviceName), default="auto", help="where networks run (default: auto)")
+    run.add_argument(
+        "--device", choices=get_args(DeviceName), default="auto", help="where networks run (default: auto)"
+    )
     again = run.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue a run of the same config (the default)")
     again.add_argument("--fresh", action="store_true", help="move an earlier run aside and start anew")
@@ -67,7 +71,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     check.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help="JSON config")
     _add_overrides(check)
     check.add_argument("--json", action="store_true", help="print one JSON object a clip")
-    check.set_defaults(command=lambda options, console: commands.check(_request(options), console, as_json=options.json))
+    check.set_defaults(
+        command=lambda options, console: commands.check(_request(options), console, as_json=options.json)
+    )
 
     listing = subparsers.add_parser("list", help="list tasks, processors, smoothers and engines")
     listing.set_defaults(command=lambda options, console: commands.list_parts(console))
@@ -90,7 +96,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--input", nargs="+", default=[], metavar="CLIP", help="clips in place of input_video; a quoted glob can be many"
+        "--input",
+        nargs="+",
+        default=[],
+        metavar="CLIP",
+        help="clips in place of input_video; a quoted glob can be many",
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder in place of output_path")
     parser.add_argument(

@@ -108,7 +108,9 @@ def new(task: str, path: Path | None, console: Console) -> int:
             file.write(text)
     except FileExistsError:
         raise RunFolderError(f"{target}: is there already, and was not touched. Give another path.") from None
-    console.print(f"{target}: written. Fill in the empty values, then: diffsynth check {target}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{target}: written. Fill in the empty values, then: diffsynth check {target}", highlight=False, soft_wrap=True
+    )
     return EXIT_DONE
 
 

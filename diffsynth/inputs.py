@@ -8,7 +8,9 @@ from pathlib import Path
 from diffsynth.errors import MissingFileError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".mts"})
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".mts"}
+)
 
 
 def expand(arguments: Iterable[str]) -> list[str]:
@@ -24,7 +26,7 @@ def _clips(argument: str) -> list[str]:
         return videos if videos and not holds_images else [str(path)]
     if path.exists():
         return [str(path)]
-    found = sorted(glob.glob(str(path), recursive=True))
+    found = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
     if not found:
         raise MissingFileError(f"--input {argument}: nothing is there.")
     return [str(path)] if all(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in found) else found

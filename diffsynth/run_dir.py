@@ -1,11 +1,11 @@
 """The folder of one run: who owns it, what is finished, and the record that a person or a program reads later.
 
-    output_path/
-      frames/00000.png …    video_output.mp4     the result
-      config.json           the resolved config
-      run.json              state, versions, seconds a stage, counts, hashes, hardware
-      progress.jsonl        how it went
-      .work/                what the stages hand to one another; gone when the run is complete
+output_path/
+  frames/00000.png …    video_output.mp4     the result
+  config.json           the resolved config
+  run.json              state, versions, seconds a stage, counts, hashes, hardware
+  progress.jsonl        how it went
+  .work/                what the stages hand to one another; gone when the run is complete
 """
 
 import fcntl
@@ -39,10 +39,10 @@ class RunFolder:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run had finished and everything it made is still there, as long as it was."""
+        """Whether the run had finished and everything it made is still there, as large as it was."""
         outputs = self.record.get("outputs", {})
         return self.record.get("state") == "complete" and all(
-            (self.path / name).is_file() and (self.path / name).stat().st_size == size for name, size in outputs.items()
+            _extent(self.path / name) == extent for name, extent in outputs.items()
         )
 
     @property
@@ -71,16 +71,20 @@ class RunFolder:
         self.save()
 
     def complete(self, outputs: list[Path]) -> None:
-        """Mark the run as finished and drop what its stages left for each other."""
-        self.note(
-            state="complete",
-            finished=_now(),
-            outputs={str(each.relative_to(self.path)): each.stat().st_size for each in outputs},
-        )
+        """Mark the run as finished and drop what its stages left for each other. An output may be a folder of files."""
+        made = {str(each.relative_to(self.path)): _extent(each) for each in outputs}
+        self.note(state="complete", finished=_now(), outputs=made)
         shutil.rmtree(self.path / WORK, ignore_errors=True)
 
     def save(self) -> None:
         atomic.write_json(self.path / RECORD, self.record)
+
+
+def _extent(path: Path) -> dict[str, int] | None:
+    """How much a file holds in bytes, or a folder in files; None where there is nothing."""
+    if path.is_dir():
+        return {"files": sum(1 for _ in path.iterdir())}
+    return {"bytes": path.stat().st_size} if path.is_file() else None
 
 
 @contextmanager
@@ -93,7 +97,7 @@ def claim(path: Path, config: TaskConfig, inputs: Mapping[str, Path], *, fresh: 
     if fresh:
         _set_aside(path)
     _refuse_foreign(path)
-    path.mkdir(parents=True, exist_ok=True)
+    _make(path)
     with _locked(path):
         before = _read(path / RECORD)
         earlier = _read(path / CONFIG)
@@ -119,7 +123,9 @@ def _locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RunFolderError(f"{path}: another process is working in this folder. Wait for it, or choose another --output.") from None
+            raise RunFolderError(
+                f"{path}: another process is working in this folder. Wait for it, or choose another --output."
+            ) from None
         yield
 
 
@@ -133,6 +139,15 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RunFolderError(f"{path}: not the record of a run. Choose another --output, or move that folder away.")
     return value
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(
+            f"{path}: this folder can't be made ({error.strerror}). Choose another --output."
+        ) from None
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -194,7 +209,12 @@ def _now() -> str:
 def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
-    return {"diffsynth": __version__, "python": platform.python_version(), "numpy": version("numpy"), "av": version("av")}
+    return {
+        "diffsynth": __version__,
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "av": version("av"),
+    }
 
 
 def _hardware() -> dict[str, Any]:

@@ -84,7 +84,8 @@ def plan(request: Request) -> list[list[Piece]]:
 
 def _pieces(path: Path, config_name: str, request: Request, sources: list[str], names: list[str]) -> list[Piece]:
     pieces = []
-    for source, name in zip(sources or [None], names or [config_name], strict=True):
+    clips: list[tuple[str | None, str]] = list(zip(sources, names, strict=True)) or [(None, config_name)]
+    for source, name in clips:
         config = load(path, request, source)
         folder = config.output_path
         if request.output is not None and len(request.configs) > 1:
@@ -102,7 +103,7 @@ def _refuse_shared_folders(groups: list[list[Piece]]) -> None:
         folder = piece.config.output_path
         if folder in owners:
             raise ConfigError(
-                [f"{owners[folder]} and {piece.name} would both write to {folder}. Give each its own output_path, or use --output."]
+                [f"{owners[folder]} and {piece.name} would both write to {folder}. Give each its own output_path."]
             )
         owners[folder] = piece.name
 
@@ -116,13 +117,18 @@ def run(request: Request, runtime: Runtime, console: Console) -> int:
         for group in groups:
             failures += _run_group(group, runtime, console, request, alone=count == 1)
     if count > 1:
-        console.print(f"{count - len(failures)} of {count} done" + (f", {len(failures)} failed:" if failures else "."), highlight=False)
+        console.print(
+            f"{count - len(failures)} of {count} done" + (f", {len(failures)} failed:" if failures else "."),
+            highlight=False,
+        )
         for failure in failures:
             console.print(f"  {failure.name}: {failure.reason}", highlight=False, markup=False, soft_wrap=True)
     return EXIT_SOME_FAILED if failures else EXIT_DONE
 
 
-def _run_group(group: list[Piece], runtime: Runtime, console: Console, request: Request, *, alone: bool) -> Iterator[Failure]:
+def _run_group(
+    group: list[Piece], runtime: Runtime, console: Console, request: Request, *, alone: bool
+) -> Iterator[Failure]:
     """The clips of one config: its models are loaded once. A clip that fails doesn't stop the others."""
     task: Task | None = None
     for piece in group:
@@ -132,11 +138,13 @@ def _run_group(group: list[Piece], runtime: Runtime, console: Console, request: 
             if alone:
                 raise
             yield Failure(piece.name, str(error))
-        except Exception as error:  # noqa: BLE001 - a fault of ours in one clip must not cost the night's other clips
+        except Exception as error:
             if alone:
                 raise
             console.print(traceback.format_exc(), markup=False, highlight=False)
-            yield Failure(piece.name, f"{type(error).__name__}: {error} (a fault of diffsynth; the traceback stands above)")
+            yield Failure(
+                piece.name, f"{type(error).__name__}: {error} (a fault of diffsynth; the traceback stands above)"
+            )
 
 
 def _run_piece(piece: Piece, task: Task | None, runtime: Runtime, console: Console, request: Request) -> Task | None:

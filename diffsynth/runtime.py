@@ -36,7 +36,7 @@ class Runtime:
         if not there[self.device]:
             present = ", ".join(name for name, each in there.items() if each)
             raise UnavailableError(
-                f'"device" is "{self.device}", but torch {torch.__version__} finds no such device here (there is: {present}). '
+                f'"device" is "{self.device}", but torch {torch.__version__} finds none here (there is: {present}). '
                 'Set "device": "auto", or install the torch build for that device.'
             )
         return torch.device(self.device)

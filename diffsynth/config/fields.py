@@ -17,7 +17,9 @@ GLOB = re.compile(r"[*?\[]")
 class ConfigModel(BaseModel):
     """Frozen, strict and closed: a wrong type or an unknown key is an error, never a guess."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def places(text: str) -> list[Path]:
@@ -28,7 +30,9 @@ def places(text: str) -> list[Path]:
     expanded = os.path.expandvars(text)
     unknown = re.search(r"\$\{?([A-Za-z_]\w*)", expanded)
     if unknown:
-        raise PydanticCustomError("path", 'names the environment variable "{name}", which is not set', {"name": unknown[1]})
+        raise PydanticCustomError(
+            "path", 'names the environment variable "{name}", which is not set', {"name": unknown[1]}
+        )
     path = Path(expanded).expanduser()
     base = text.base if isinstance(text, Sourced) else Path.cwd()
     return list(dict.fromkeys(Path(os.path.normpath(folder / path)) for folder in (base, Path.cwd())))

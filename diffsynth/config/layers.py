@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from diffsynth.errors import ConfigError, MissingFileError
 
@@ -19,12 +19,12 @@ MAXIMUM_BYTES = 4_000_000
 MAXIMUM_DEPTH = 40
 
 
-class Sourced(str):
+class Sourced(str):  # noqa: SLOT000 - a str with an attribute cannot have slots
     """A string with the folder that a relative path in it starts from."""
 
     base: Path
 
-    def __new__(cls, text: str, base: Path) -> "Sourced":
+    def __new__(cls, text: str, base: Path) -> Self:
         self = super().__new__(cls, text)
         self.base = base
         return self
@@ -42,7 +42,9 @@ class Override:
         key, equals, text = argument.partition("=")
         keys = tuple(key.strip().split("."))
         if not equals or not all(keys):
-            raise ConfigError([f'--set {argument}: expected key=value, for example --set video.codec=hevc or "prompt=a fox".'])
+            raise ConfigError(
+                [f'--set {argument}: expected key=value, for example --set video.codec=hevc or "prompt=a fox".']
+            )
         return cls(keys, text)
 
     @classmethod
@@ -94,7 +96,9 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         tree = json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        raise ConfigError([f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}.{_json_hint(text, error)}"]) from None
+        raise ConfigError(
+            [f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}.{_json_hint(text, error)}"]
+        ) from None
     except RecursionError:
         raise ConfigError([f"{path}: nested too deeply for a config."]) from None
     except ValueError as error:
@@ -177,7 +181,7 @@ def _nest(tree: Any, keys: Sequence[str], value: Any, override: Override) -> Any
     if isinstance(tree, list):
         if not key.isdecimal() or int(key) >= len(tree):
             raise ConfigError(
-                [f'--set {".".join(override.keys)}: "{key}" is not an entry of that list; it has {len(tree)}, counted from 0.']
+                [f'--set {".".join(override.keys)}: no entry "{key}" in that list of {len(tree)}, counted from 0.']
             )
         changed = _nest(tree[int(key)], rest, value, override)
         if isinstance(changed, dict) and isinstance(tree[int(key)], dict):

@@ -133,5 +133,3 @@ def select(respelled: Respelled, name_key: str, settings_key: str, known: Iterab
         if "type" in (settings or {}):
             respelled.problems.append(f'"{settings_key}.type" is not a known key; "{name_key}" names the component.')
         tree[settings_key] = {**(settings or {}), "type": str(name)}
-
-

@@ -107,9 +107,8 @@ def _sentence(detail: ErrorDetails, name: str, place: Place, owner: type[BaseMod
     if kind == "missing":
         return f'"{name}" is required.{_purpose(owner, place)}'
     if kind == "literal_error":
-        word = detail.get("input")
         allowed = [each.strip(" '") for each in str(context["expected"]).replace(" or ", ", ").split(",")]
-        return f'"{name}" is {found}.{nearest(str(word), allowed)}\n  Allowed: {", ".join(allowed)}.'
+        return unknown_name(name, detail.get("input"), allowed)
     if kind in LIMIT_WORDS:
         words, key = LIMIT_WORDS[kind]
         return f'"{name}" is {found}; it {words} {context[key]}.'
@@ -120,9 +119,7 @@ def _sentence(detail: ErrorDetails, name: str, place: Place, owner: type[BaseMod
     if kind == "missing_file":
         return f'"{name}": {context["sentence"]}'
     if kind in ("path", "problem"):
-        return f'"{name}" {detail["msg"]}.' if name else f'{detail["msg"]}.'
-    if kind == "unknown_name":
-        return unknown_name(f"{name}:", context["word"], context["known"])
+        return f'"{name}" {detail["msg"]}.' if name else f"{detail['msg']}."
     message = detail["msg"].removeprefix("Value error, ")
     return f'"{name}" is {found}: {message}.' if name else f"{message}."
 

@@ -1,4 +1,4 @@
-"""What editors and readers know of the configs: JSON Schema, a reference page and starting points, all from the models."""
+"""What editors and readers know of the configs: JSON Schema, the page of all keys, configs to start from."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ def _task_schema(kind: type[TaskConfig]) -> Schema:
     required = schema.pop("required", [])
     for definition in (schema, *schema.get("$defs", {}).values()):
         _untag(definition)
-    schema["properties"] |= COMMON_KEYS | kind.OLDER_SPELLINGS
+    schema["properties"] |= {**COMMON_KEYS, **kind.OLDER_SPELLINGS}
     # What is required may be inherited from another config, or stand in an older spelling that has no such key.
     schema["anyOf"] = [{"required": ["extends"]}, {"required": required}]
     return schema
@@ -60,7 +60,10 @@ def _untag(definition: Schema) -> None:
             properties[settings] = {"type": ["object", "null"], "description": value.get("description", "")}
             name = settings.removesuffix("_config")
             choices += [
-                {"if": {"properties": {name: {"const": tag}}, "required": [name]}, "then": {"properties": {settings: {"$ref": target}}}}
+                {
+                    "if": {"properties": {name: {"const": tag}}, "required": [name]},
+                    "then": {"properties": {settings: {"$ref": target}}},
+                }
                 for tag, target in mapping.items()
             ]
     if choices:
@@ -88,7 +91,9 @@ def reference(kinds: Mapping[str, type[TaskConfig]]) -> str:
     components: dict[str, type[BaseModel]] = {}
     for name, kind in kinds.items():
         lines += [f"## Task `{name}`", "", _summary(kind), "", *_table(kind)]
-        lines += [f"| `{key}` | {_words(value)} | | {value['description']} |" for key, value in kind.OLDER_SPELLINGS.items()]
+        lines += [
+            f"| `{key}` | {_words(value)} | | {value['description']} |" for key, value in kind.OLDER_SPELLINGS.items()
+        ]
         lines.append("")
         components |= {each.__name__: each for each in _nested(kind)}
     lines += ["## In every config", "", "| key | value | default | meaning |", "|---|---|---|---|"]
@@ -121,7 +126,7 @@ def _default(value: Any) -> str:
 
 
 def _words(value: Schema) -> str:
-    """A schema in a few words: `number 0–1`, `` `crop` or `fit` ``, `list`."""
+    """A schema in a few words: `number 0 to 1`, `path`, `list of: text`."""
     if _mapping(value):
         return "object: the settings of the component"
     if "anyOf" in value:
@@ -132,7 +137,9 @@ def _words(value: Schema) -> str:
         return f"`{value['const']}`"
     if "$ref" in value:
         return f"object: `{value['$ref'].rpartition('/')[2]}`"
-    word = {"integer": "whole number", "string": "text", "array": "list", "boolean": "true or false"}.get(value.get("type", ""), value.get("type", "object"))
+    word = {"integer": "whole number", "string": "text", "array": "list", "boolean": "true or false"}.get(
+        value.get("type", ""), value.get("type", "object")
+    )
     if value.get("format") == "path":
         return "path"
     if value.get("type") == "array" and "items" in value:

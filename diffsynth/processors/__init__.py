@@ -15,6 +15,23 @@ from diffsynth.processors.tile import ControlnetImageProcessorTileConfig
 from diffsynth.processors.video_depth import VideoControlnetImageProcessorDepthConfig
 from diffsynth.processors.video_openpose import VideoControlnetImageProcessorOpenposeConfig
 
-ProcessorConfig = Annotated[ControlnetImageProcessorDepthConfig | ControlnetImageProcessorHEDConfig | ControlnetImageProcessorShuffleConfig | ControlnetImageProcessorTileConfig | ControlnetImageProcessorPoseConfig | VideoControlnetImageProcessorOpenposeConfig | VideoControlnetImageProcessorDepthConfig, Field(discriminator="type")]
+ProcessorConfig = Annotated[
+    ControlnetImageProcessorDepthConfig
+    | ControlnetImageProcessorHEDConfig
+    | ControlnetImageProcessorShuffleConfig
+    | ControlnetImageProcessorTileConfig
+    | ControlnetImageProcessorPoseConfig
+    | VideoControlnetImageProcessorOpenposeConfig
+    | VideoControlnetImageProcessorDepthConfig,
+    Field(discriminator="type"),
+]
 
-ProcessorName = Literal['ControlnetImageProcesserDepth', 'ControlnetImageProcesserHED', 'ControlnetImageProcesserShuffle', 'ControlnetImageProcesserTile', 'ControlnetImageProcesserPose', 'VideoControlnetImageProcesserOpenpose', 'VideoControlnetImageProcesserDepth']
+ProcessorName = Literal[
+    "ControlnetImageProcesserDepth",
+    "ControlnetImageProcesserHED",
+    "ControlnetImageProcesserShuffle",
+    "ControlnetImageProcesserTile",
+    "ControlnetImageProcesserPose",
+    "VideoControlnetImageProcesserOpenpose",
+    "VideoControlnetImageProcesserDepth",
+]

@@ -10,4 +10,6 @@ from diffsynth.config import ConfigModel
 class VideoControlnetImageProcessorDepthConfig(ConfigModel):
     """Depth levelled over the whole clip."""
 
-    type: Literal["VideoControlnetImageProcesserDepth"] = Field(default="VideoControlnetImageProcesserDepth", exclude=True)
+    type: Literal["VideoControlnetImageProcesserDepth"] = Field(
+        default="VideoControlnetImageProcesserDepth", exclude=True
+    )

@@ -10,4 +10,6 @@ from diffsynth.config import ConfigModel
 class VideoControlnetImageProcessorOpenposeConfig(ConfigModel):
     """Body and face key points, the face smoothed over time."""
 
-    type: Literal["VideoControlnetImageProcesserOpenpose"] = Field(default="VideoControlnetImageProcesserOpenpose", exclude=True)
+    type: Literal["VideoControlnetImageProcesserOpenpose"] = Field(
+        default="VideoControlnetImageProcesserOpenpose", exclude=True
+    )

@@ -1,4 +1,4 @@
-"""The keys that every task on a clip shares: which frames of which clip, at what size, and how the result is written."""
+"""What every task on a clip shares: which frames of which clip, at what size, and how the result is written."""
 
 import json
 import re
@@ -99,12 +99,16 @@ class ClipTaskConfig(Runnable):
             yield Contradiction(("start", "end"), f'"end" ({self.end}) must come after "start" ({self.start}).')
 
     def predict(self) -> Prediction:
-        from diffsynth.video import open_clip
+        from diffsynth.video.clip import open_clip
 
         clip = open_clip(self.input_video, self.selection(), self.geometry(), image_fps=Fraction(self.image_rate))
         frames = clip.expected_count
-        remarks = clip.info.notes if clip.info.frame_count_is_exact else (*clip.info.notes, "The number of frames is an estimate.")
-        # A lossless frame takes about half its raw size, and the frames folder and the video are there beside the store.
+        remarks = (
+            clip.info.notes
+            if clip.info.frame_count_is_exact
+            else (*clip.info.notes, "The number of frames is an estimate.")
+        )
+        # A lossless frame takes about half its raw size; the pictures and the video stand beside the store.
         disk = None if frames is None else frames * clip.height * clip.width * 3 * (2 if self.save_frames else 1)
         return Prediction(frames, clip.height, clip.width, disk, remarks=remarks)
 
@@ -137,7 +141,7 @@ class ClipReader:
     image_rate: Fraction
 
     def open(self, source: Path) -> "Clip":
-        from diffsynth.video import open_clip
+        from diffsynth.video.clip import open_clip
 
         return open_clip(source, self.selection, self.geometry, image_fps=self.image_rate)
 
@@ -155,7 +159,13 @@ class ClipReader:
             store = ingest(clip, folder, lambda count: stage.advance(count - stage.done))
         if clip.damage.frames:
             progress.note(f"{source}: {clip.damage.frames} frames could not be decoded ({clip.damage.words}).")
-        run.note(frames=len(store), height=store.height, width=store.width, frame_rate=str(clip.fps), damaged=clip.damage.frames)
+        run.note(
+            frames=len(store),
+            height=store.height,
+            width=store.width,
+            frame_rate=str(clip.fps),
+            damaged=clip.damage.frames,
+        )
         return clip, store
 
 
@@ -176,7 +186,7 @@ class ClipWriter:
             folder = run.path / "frames"
             with run.timed("frames"), progress.stage("frames", len(store)) as stage:
                 write_frames(store, folder, lambda count: stage.advance(count - stage.done))
-            made += sorted(folder.glob("*.png"))
+            made.append(folder)
         timing = store.timing
         sound = clip.audio_range(timing) if timing is not None and self.options.audio else None
         path = run.path / f"video_output{CODEC_SUFFIXES[self.options.codec][0]}"

@@ -28,7 +28,9 @@ REFERENCE = re.compile(r"reference_(\d+)")
 
 
 def _pattern_entry(value: Any) -> int | str:
-    if (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and REFERENCE.fullmatch(value)):
+    if (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, str) and REFERENCE.fullmatch(value)
+    ):
         return value
     raise PydanticCustomError(
         "path", 'must be a frame offset like -1, 0 or 1, or "reference_k" for the k-th of frames_reference', {}
@@ -123,12 +125,17 @@ class StylizeConfig(ClipTaskConfig):
                 use = f'Use "reference_{count - 1}", or add' if count else "Add"
                 yield Contradiction(
                     ("combine_pattern", "frames_reference"),
-                    f'combine_pattern names "{entry}", but frames_reference {have}.\n  {use} a path to frames_reference.',
+                    f'combine_pattern names "{entry}", but frames_reference {have}.'
+                    f"\n  {use} a path to frames_reference.",
                 )
-        if any(net.processor == "ControlnetImageProcesserShuffle" for net in self.controlnets) and self.style_image is None:
+        if (
+            any(net.processor == "ControlnetImageProcesserShuffle" for net in self.controlnets)
+            and self.style_image is None
+        ):
             yield Contradiction(
                 ("controlnets", "style_image"),
-                'ControlnetImageProcesserShuffle takes its look from "style_image", which is not given. Add it, or leave that net out.',
+                'ControlnetImageProcesserShuffle takes its look from "style_image", which is not given.\n  '
+                "Add it, or leave that net out.",
             )
         if self.extra_deflickering_range and self.post_smoother:
             yield Contradiction(
@@ -157,7 +164,7 @@ class StylizeConfig(ClipTaskConfig):
 
     def build(self, runtime: Runtime) -> Task:
         raise UnavailableError(
-            'The task "stylize" is not built yet in this version: its configs can be checked (diffsynth check), but not run. '
+            'The task "stylize" is not built yet: its configs can be checked (diffsynth check), but not run. '
             "See CHANGELOG.md for what is there; the task transcode runs."
         )
 
@@ -169,7 +176,9 @@ def _join_parallel_lists(respelled: Respelled) -> None:
     if not lists:
         return
     if "controlnets" in tree:
-        respelled.problems.append(f'"controlnets" and "{next(iter(lists))}" say the same in two ways. Keep one of them.')
+        respelled.problems.append(
+            f'"controlnets" and "{next(iter(lists))}" say the same in two ways. Keep one of them.'
+        )
         return
     wrong = [key for key, value in lists.items() if not isinstance(value, list)]
     if wrong:
@@ -181,9 +190,15 @@ def _join_parallel_lists(respelled: Respelled) -> None:
         respelled.problems.append(f"the lists of the ControlNets must be equally long; {counts}.")
         return
     count = max(lengths.values())
-    tree["controlnets"] = [{PARALLEL_LISTS[key]: values[index] for key, values in lists.items()} for index in range(count)]
+    tree["controlnets"] = [
+        {PARALLEL_LISTS[key]: values[index] for key, values in lists.items()} for index in range(count)
+    ]
     respelled.aliases.update(
-        {f"controlnets[{index}].{short}": f"{key}[{index}]" for key, short in PARALLEL_LISTS.items() for index in range(count)}
+        {
+            f"controlnets[{index}].{short}": f"{key}[{index}]"
+            for key, short in PARALLEL_LISTS.items()
+            for index in range(count)
+        }
     )
 
 

@@ -1,4 +1,4 @@
-"""`transcode`: a clip in, the same clip out, at another size, rate, range or codec. The whole chain without a network."""
+"""`transcode`: a clip in, the same clip out at another size, rate, range or codec. The chain without a network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -56,6 +56,21 @@ class Clip:
         return self.info.fps / self.selection.interval
 
     @property
+    def expected_count(self) -> int | None:
+        """How many frames there will be, as far as the source's header tells."""
+        info, selection = self.info, self.selection
+        if info.frame_count is None:
+            return selection.maximum_count
+        first = self._position_of(selection.start, 0)
+        last = min(self._position_of(selection.end, info.frame_count), info.frame_count)
+        return selection.count_of(max(last - first, 0))
+
+    def _position_of(self, bound: float | None, default: int) -> int:
+        if bound is None:
+            return default
+        return bound if isinstance(bound, int) else ceil(Fraction(bound) * self.info.fps - Fraction(1, 100))
+
+    @property
     def time_base(self) -> Fraction:
         return self.info.time_base
 
@@ -77,7 +92,9 @@ class Clip:
             return
         for position, picture in enumerate(self._source.pictures(first, self.damage)):
             if position == 0 and after is not None and picture.tick != after:
-                raise MediaError(f"{self.info.path}: has no frame at tick {after} any more; was it changed since the last run?")
+                raise MediaError(
+                    f"{self.info.path}: has no frame at tick {after} any more; was it changed since the last run?"
+                )
             if end is not None and picture.tick >= end:
                 break
             if position < skip or (position - skip) % interval:
@@ -145,7 +162,9 @@ class Clip:
             aspect = self.info.pixel_aspect
             if self.info.rotation % 180:
                 aspect = 1 / aspect
-            self._placements[height, width] = place_on(height, width, self.height, self.width, crop=self._crop, pixel_aspect=aspect)
+            self._placements[height, width] = place_on(
+                height, width, self.height, self.width, crop=self._crop, pixel_aspect=aspect
+            )
         return resized(image, self._placements[height, width])
 
 

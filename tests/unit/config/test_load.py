@@ -143,7 +143,7 @@ def test_everything_wrong_is_said_at_once(folder: Path) -> None:
     assert 'combine_pattern names "reference_1", but frames_reference has 1 image.' in text
     assert 'Use "reference_0"' in text
     assert '"nowhere.mp4" was not found' in text
-    assert 'controlnet_processor[0] "ControlnetImageProcesserDeth" is unknown. Did you mean "ControlnetImageProcesserDepth"?' in text
+    assert '[0] "ControlnetImageProcesserDeth" is unknown. Did you mean "ControlnetImageProcesserDepth"?' in text
     assert '"controlnet_scale[0]" is -1; it must be at least 0.' in text
     assert all(each.startswith(str(folder / "my.json")) for each in found)
 
@@ -163,10 +163,16 @@ def test_a_broken_key_causes_no_false_contradiction(folder: Path) -> None:
     ("keys", "words"),
     [
         ({"smoother_config": {"window_size": 3}}, "names nothing that it is for"),
-        ({"smoother": "PySynthSmoother", "smoother_config": {"n_jobs": 3}}, '"smoother_config.n_jobs" is not a known key'),
+        (
+            {"smoother": "PySynthSmoother", "smoother_config": {"n_jobs": 3}},
+            '"smoother_config.n_jobs" is not a known key',
+        ),
         ({"smoother": "PySynthSmoother", "smoother_config": {"speed": "fast"}}, 'Did you mean "fastest"?'),
         ({"smoother": "PySynthSmoother", "smoother_config": [1]}, "must be an object"),
-        ({"smoother": "PySynthSmoother", "smoother_config": {"type": "x"}}, '"smoother_config.type" is not a known key'),
+        (
+            {"smoother": "PySynthSmoother", "smoother_config": {"type": "x"}},
+            '"smoother_config.type" is not a known key',
+        ),
         ({"controlnet_model_id": [NET], "controlnet_processor": []}, "equally long"),
         ({"controlnet_model_id": NET}, '"controlnet_model_id" must be a list'),
         ({"controlnet_model_id": [NET], "controlnets": []}, "say the same in two ways"),
