@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 JOBS ?= auto
 
-.PHONY: demo test lint bench engine setup clean tools
+.PHONY: demo test lint bench engine docs setup clean tools
 .DELETE_ON_ERROR:
 
 setup: $(INSTALLED)
@@ -46,6 +46,11 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/transcode.py
+
+# Pages and schemas that are made from the code; tests fail where they are not current.
+docs: $(INSTALLED)
+	$(BIN)/diffsynth schema > config/schema.json
+	$(BIN)/diffsynth schema --markdown > docs/config.md
 
 clean:
 	rm -rf $(VENV) build

@@ -1,8 +1,8 @@
 """The clips that `--input` names, and a folder name for each."""
 
 import glob
-from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from diffsynth.errors import MissingFileError
@@ -37,12 +37,11 @@ def folder_names(paths: Sequence[Path]) -> list[str]:
     stems = [_plain(path.stem) for path in paths]
     names = [_plain(path.name) for path in paths]
     longs = [_plain(f"{path.absolute().parent.name}_{path.name}") for path in paths]
-    taken: Counter[str] = Counter()
-    chosen = []
+    chosen: list[str] = []
     for stem, name, long in zip(stems, names, longs, strict=True):
         best = stem if stems.count(stem) == 1 else name if names.count(name) == 1 else long
-        taken[best] += 1
-        chosen.append(best if taken[best] == 1 else f"{best}_{taken[best]}")
+        numbered = (f"{best}_{number}" for number in count(2))
+        chosen.append(next(each for each in chain([best], numbered) if each not in chosen))
     return chosen
 
 

@@ -110,11 +110,16 @@ def claim(path: Path, config: TaskConfig, inputs: Mapping[str, Path], *, fresh: 
         run = RunFolder(path, before, config.to_json())
         if not run.is_complete:
             run.record.pop("outputs", None)
+            run.record.pop("stopped_by", None)
             run.record["sessions"] = before.get("sessions", 0) + 1
             run.note(state="begun", task=config.task, inputs=identities, versions=_versions(), hardware=_hardware())
         if not earlier:
             atomic.write_json(path / CONFIG, config.to_json())
-        yield run
+        try:
+            yield run
+        except BaseException as error:
+            run.note(state="stopped", stopped_by=f"{type(error).__name__}: {error}"[:1000])
+            raise
 
 
 @contextmanager

@@ -107,7 +107,9 @@ OutputPath = Annotated[Path, BeforeValidator(_output), _PATH_SCHEMA]
 OptionalPath = Annotated[ExistingPath | None, BeforeValidator(_empty_is_none)]
 """An `ExistingPath`; `null` and `""` mean none."""
 
-ModelRef = Annotated[str, BeforeValidator(_model), _PATH_SCHEMA]
+ModelRef = Annotated[
+    str, BeforeValidator(_model), WithJsonSchema({"type": "string", "format": "model", "minLength": 1})
+]
 """A local folder or file, else an id on the hub."""
 
 

@@ -11,6 +11,8 @@ from diffsynth.config.load import SCHEMA_KEY, TaskConfig
 
 Schema = dict[str, Any]
 
+FORMAT_WORDS = {"path": "path", "model": "path or hub id"}
+
 COMMON_KEYS: Schema = {
     SCHEMA_KEY: {"type": "string", "description": "Where editors find this schema."},
     "extends": {"type": "string", "description": "Another config whose keys hold where this one has none."},
@@ -140,8 +142,8 @@ def _words(value: Schema) -> str:
     word = {"integer": "whole number", "string": "text", "array": "list", "boolean": "true or false"}.get(
         value.get("type", ""), value.get("type", "object")
     )
-    if value.get("format") == "path":
-        return "path"
+    if value.get("format") in FORMAT_WORDS:
+        return FORMAT_WORDS[value["format"]]
     if value.get("type") == "array" and "items" in value:
         return f"list of: {_words(value['items'])}"
     low = value.get("minimum", value.get("exclusiveMinimum"))

@@ -283,7 +283,9 @@ class TestSet:
             Override.parse(argument)
 
     def test_list_place_that_is_not_there(self, folder: Path) -> None:
-        assert "not an entry of that list" in problems(folder, minimal(combine_pattern=[0]), "combine_pattern.1=2")[0]
+        assert (
+            'no entry "1" in that list of 1' in problems(folder, minimal(combine_pattern=[0]), "combine_pattern.1=2")[0]
+        )
 
 
 def test_seed_paths_may_start_from_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
