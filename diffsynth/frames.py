@@ -107,7 +107,9 @@ class _Header:
         try:
             data = json.loads(file.read_bytes())
             if data["version"] != _VERSION:
-                raise StoreError(f"{file}: written by another version ({data['version']}, not {_VERSION}). Delete {path}.")
+                raise StoreError(
+                    f"{file}: written by another version ({data['version']}, not {_VERSION}). Delete {path}."
+                )
             base = data["time_base"]
             return cls(data["height"], data["width"], data["alpha"], Fraction(base) if base is not None else None)
         except FileNotFoundError:
@@ -224,7 +226,9 @@ class FrameStore:
         size = os.fstat(self._files.index).st_size
         if size != self._count * _RECORD_SIZE:
             self._files.close()
-            raise StoreError(f"{self._files.index_path}: {size} bytes do not fit {self._count} frames. Delete {self.path}.")
+            raise StoreError(
+                f"{self._files.index_path}: {size} bytes do not fit {self._count} frames. Delete {self.path}."
+            )
 
     @property
     def height(self) -> int:
@@ -283,7 +287,9 @@ class FrameStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -363,18 +369,28 @@ class FrameWriter:
         """How many whole frames the store holds."""
         return self._count
 
-    def append(self, rgb: Image, alpha: Image | None = None, *, tick: int | None = None, until: int | None = None) -> None:
+    def append(
+        self, rgb: Image, alpha: Image | None = None, *, tick: int | None = None, until: int | None = None
+    ) -> None:
         """Add the next frame. `tick` and `until` belong to a store with a time base, `alpha` to one with alpha."""
         header = self._header
         if rgb.shape != (header.height, header.width, 3) or rgb.dtype != np.uint8:
-            raise ValueError(f"{self.path}: holds {header.height}×{header.width} RGB uint8, got {rgb.shape} {rgb.dtype}")
+            raise ValueError(
+                f"{self.path}: holds {header.height}x{header.width} RGB uint8, got {rgb.shape} {rgb.dtype}"
+            )
         if (alpha is not None) != header.alpha or (tick is not None) != (header.time_base is not None):
             raise ValueError(f"{self.path}: alpha and tick are given exactly when the store was made for them")
         data = _compress(np.ascontiguousarray(rgb))
         matte = b"" if alpha is None else _compress(self._checked_alpha(alpha))
         tick = self._count if tick is None else tick
         record = _RECORD.pack(
-            self._end, len(data), len(matte), zlib.crc32(data), zlib.crc32(matte), tick, tick + 1 if until is None else until
+            self._end,
+            len(data),
+            len(matte),
+            zlib.crc32(data),
+            zlib.crc32(matte),
+            tick,
+            tick + 1 if until is None else until,
         )
         with _disk_errors(self.path):
             _write_all(self._files.frames, data + matte, self._end)
@@ -404,7 +420,9 @@ class FrameWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _checked_alpha(self, alpha: Image) -> Image:
@@ -454,7 +472,9 @@ def _lock(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise StoreError(f"{path}: another process is writing here. Wait for it, or choose another output folder.") from None
+        raise StoreError(
+            f"{path}: another process is writing here. Wait for it, or choose another output folder."
+        ) from None
     return descriptor
 
 
@@ -467,7 +487,9 @@ class _disk_errors:  # noqa: N801  reads as a statement
     def __enter__(self) -> None:
         return
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if isinstance(error, OSError) and not isinstance(error, StoreError):
             raise StoreError(
                 f"{self.path}: cannot be written: {error.strerror}. Nothing was marked complete; free space or choose "

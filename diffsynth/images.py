@@ -15,7 +15,7 @@ from diffsynth.errors import MediaError, MissingFileError
 from diffsynth.frames import Image, write_aside
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-# 16384 × 16384. A compressed file of a few bytes can announce any size, and its pixels would fill the memory.
+# 16384 x 16384. A compressed file of a few bytes can announce any size, and its pixels would fill the memory.
 MAXIMUM_PIXELS = 1 << 28
 
 _ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
@@ -28,6 +28,10 @@ def read_image(path: Path | str) -> tuple[Image, Image | None]:
     """
     path = Path(path)
     with _opened(path) as image:
+        if image.format in {"PNG", "WEBP"} and getattr(image, "n_frames", 1) > 1:
+            raise MediaError(
+                f"{path}: is an animation, not a single image. Convert it to a video or to numbered images."
+            )
         turned = PIL.ImageOps.exif_transpose(image)
         alpha = _alpha(turned)
         return _rgb(turned), alpha
@@ -71,7 +75,7 @@ def list_images(source: Path | str) -> list[Path]:
     """The images of a folder, of a glob, or the one file, in natural order. Hidden files are left out."""
     path = Path(source)
     if is_pattern(source):
-        found = [Path(name) for name in glob(str(source), recursive=True)]
+        found = [Path(name) for name in glob(str(source), recursive=True)]  # noqa: PTH207  Path.glob takes no absolute pattern
         what = "matches no image"
     elif path.is_dir():
         found = list(path.iterdir())
@@ -124,7 +128,7 @@ class _opened:  # noqa: N801  reads as a statement
     def _check_size(self) -> None:
         width, height = self._image.size
         if width * height > MAXIMUM_PIXELS:
-            raise MediaError(f"{self._path}: is too large: {width}×{height} pixels, {MAXIMUM_PIXELS} are allowed.")
+            raise MediaError(f"{self._path}: is too large: {width}x{height} pixels, {MAXIMUM_PIXELS} are allowed.")
 
 
 def _head(path: Path) -> str:

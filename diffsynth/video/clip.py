@@ -77,7 +77,9 @@ class Clip:
             return
         for position, picture in enumerate(self._source.pictures(first, self.damage)):
             if position == 0 and after is not None and picture.tick != after:
-                raise MediaError(f"{self.info.path}: has no frame at tick {after} any more; was it changed since the last run?")
+                raise MediaError(
+                    f"{self.info.path}: has no frame at tick {after} any more; was it changed since the last run?"
+                )
             if end is not None and picture.tick >= end:
                 break
             if position < skip or (position - skip) % interval:
@@ -145,7 +147,9 @@ class Clip:
             aspect = self.info.pixel_aspect
             if self.info.rotation % 180:
                 aspect = 1 / aspect
-            self._placements[height, width] = place_on(height, width, self.height, self.width, crop=self._crop, pixel_aspect=aspect)
+            self._placements[height, width] = place_on(
+                height, width, self.height, self.width, crop=self._crop, pixel_aspect=aspect
+            )
         return resized(image, self._placements[height, width])
 
 
