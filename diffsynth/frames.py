@@ -382,7 +382,7 @@ class FrameWriter:
         header = self._header
         if rgb.shape != (header.height, header.width, 3) or rgb.dtype != np.uint8:
             raise ValueError(
-                f"{self.path}: holds {header.height}×{header.width} RGB uint8, got {rgb.shape} {rgb.dtype}"
+                f"{self.path}: holds {header.height}x{header.width} RGB uint8, got {rgb.shape} {rgb.dtype}"
             )
         if (alpha is not None) != header.alpha or (tick is not None) != (header.time_base is not None):
             raise ValueError(f"{self.path}: alpha and tick are given exactly when the store was made for them")

@@ -15,7 +15,7 @@ from diffsynth.errors import MediaError, MissingFileError
 from diffsynth.frames import Image, write_aside
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-# 16384 × 16384. A compressed file of a few bytes can announce any size, and its pixels would fill the memory.
+# 16384 x 16384. A compressed file of a few bytes can announce any size, and its pixels would fill the memory.
 MAXIMUM_PIXELS = 1 << 28
 
 _ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
@@ -26,18 +26,14 @@ def read_image(path: Path | str) -> tuple[Image, Image | None]:
 
     Palettes, grey, CMYK and 16 bit are converted; 16 bit is rounded to the nearest of 256 levels.
     """
-    path = Path(path)
-    with _opened(path) as image:
-        turned = PIL.ImageOps.exif_transpose(image)
-        alpha = _alpha(turned)
-        return _rgb(turned), alpha
+    image = PIL.ImageOps.exif_transpose(_opened(Path(path), pixels=True))
+    return _rgb(image), _alpha(image)
 
 
 def image_has_alpha(path: Path | str) -> bool:
     """Whether an image file stores transparency, from its header."""
-    path = Path(path)
-    with _opened(path, load=False) as image:
-        return image.mode in _ALPHA_MODES or "transparency" in image.info
+    image = _opened(Path(path), pixels=False)
+    return image.mode in _ALPHA_MODES or "transparency" in image.info
 
 
 def write_png(path: Path | str, rgb: Image, alpha: Image | None = None) -> None:
@@ -71,7 +67,7 @@ def list_images(source: Path | str) -> list[Path]:
     """The images of a folder, of a glob, or the one file, in natural order. Hidden files are left out."""
     path = Path(source)
     if is_pattern(source):
-        found = [Path(name) for name in glob(str(source), recursive=True)]
+        found = [Path(name) for name in glob(str(source), recursive=True)]  # noqa: PTH207  Path.glob takes no absolute pattern
         what = "matches no image"
     elif path.is_dir():
         found = list(path.iterdir())
@@ -86,45 +82,40 @@ def list_images(source: Path | str) -> list[Path]:
     return sorted(images, key=natural_key)
 
 
-class _opened:  # noqa: N801  reads as a statement
-    """A PIL image whose every failure becomes a `MediaError` with the file's name."""
+def _opened(path: Path, *, pixels: bool) -> PIL.Image.Image:
+    """A PIL image, with its pixels or only its header; every failure becomes a `MediaError` with the file's name."""
+    if not path.exists():
+        raise MissingFileError(f"{path}: there is no such file.")
+    if path.is_dir():
+        raise MediaError(f"{path}: is a folder, not an image.")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path}: the file is empty (0 bytes).")
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            # Our own limit on the size speaks; what a decoder warns of either raises below or does no harm.
+            warnings.simplefilter("ignore")
+            image = PIL.Image.open(file)
+            _check(path, image)
+            if pixels:
+                image.load()
+            return image
+    except PIL.UnidentifiedImageError as problem:
+        raise MediaError(f"{path}: is no image in a known format; its first bytes are {_head(path)}.") from problem
+    except PIL.Image.DecompressionBombError as problem:
+        raise MediaError(f"{path}: is too large: {problem}.") from problem
+    except MediaError:
+        raise
+    except Exception as problem:  # Each of PIL's decoders raises kinds of its own on broken data.
+        raise MediaError(f"{path}: cannot be read: {problem or type(problem).__name__}.") from problem
 
-    def __init__(self, path: Path, *, load: bool = True) -> None:
-        self._path, self._load = path, load
 
-    def __enter__(self) -> PIL.Image.Image:
-        path = self._path
-        if not path.exists():
-            raise MissingFileError(f"{path}: there is no such file.")
-        if path.is_dir():
-            raise MediaError(f"{path}: is a folder, not an image.")
-        if path.stat().st_size == 0:
-            raise MediaError(f"{path}: the file is empty (0 bytes).")
-        try:
-            with warnings.catch_warnings():
-                # Our own limit on the size speaks; what a decoder warns of either raises below or does no harm.
-                warnings.simplefilter("ignore")
-                self._image = PIL.Image.open(path)
-                self._check_size()
-                if self._load:
-                    self._image.load()
-        except PIL.UnidentifiedImageError as problem:
-            raise MediaError(f"{path}: is no image in a known format; its first bytes are {_head(path)}.") from problem
-        except PIL.Image.DecompressionBombError as problem:
-            raise MediaError(f"{path}: is too large: {problem}.") from problem
-        except MediaError:
-            raise
-        except Exception as problem:  # Each of PIL's decoders raises kinds of its own on broken data.
-            raise MediaError(f"{path}: cannot be read: {problem or type(problem).__name__}.") from problem
-        return self._image
-
-    def __exit__(self, *_: object) -> None:
-        self._image.close()
-
-    def _check_size(self) -> None:
-        width, height = self._image.size
-        if width * height > MAXIMUM_PIXELS:
-            raise MediaError(f"{self._path}: is too large: {width}×{height} pixels, {MAXIMUM_PIXELS} are allowed.")
+def _check(path: Path, image: PIL.Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAXIMUM_PIXELS:
+        raise MediaError(f"{path}: is too large: {width}x{height} pixels, {MAXIMUM_PIXELS} are allowed.")
+    # Other formats (MPO of cameras, multi-page TIFF) hold further pictures, not a motion.
+    if image.format in {"PNG", "WEBP"} and getattr(image, "n_frames", 1) > 1:
+        raise MediaError(f"{path}: is an animation, not a single image. Convert it to a video or to numbered images.")
 
 
 def _head(path: Path) -> str:

@@ -4,17 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.filter import Graph
-from av.packet import Packet
 
 from diffsynth.errors import MediaError
 from diffsynth.video.ffmpeg import captured_log, open_input, words
+
+if TYPE_CHECKING:
+    from av.packet import Packet
 
 # What players of each container understand; None is everything. mp4 is meant for browsers: AC-3 and ALAC fit into it,
 # but only one of them plays either.
@@ -40,12 +42,18 @@ class AudioRange:
     """The range is the whole video: the sound may be copied as it is, with what it has before and behind."""
 
 
+def holds_sound(suffix: str) -> bool:
+    """Whether files with this suffix can hold sound at all."""
+    return suffix in _COPIED
+
+
 class AudioTrack:
     """Feeds a range of sound into an output, in step with the pictures so that neither has to wait in memory."""
 
     def __init__(self, out: OutputContainer, suffix: str, wanted: AudioRange) -> None:
         self._range = wanted
         self._out = out
+        self._edits = suffix in {".mp4", ".mov"}
         self._in = open_input(wanted.path)
         stream = self._in.streams.audio[0]
         copied = _COPIED[suffix]
@@ -59,7 +67,7 @@ class AudioTrack:
             self.how = "encoded"
             self._stream = _add_encoder(out, suffix, stream)
             self._packets = self._encoded(stream)
-        self._next: "Packet[AudioStream] | None" = None
+        self._next: Packet[AudioStream] | None = None
         self._done = False
 
     def advance(self, seconds: Fraction | None) -> None:
@@ -82,14 +90,15 @@ class AudioTrack:
         self._in.close()
 
     def _copied(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
-        assert stream.time_base is not None
-        offset = round(self._range.start / stream.time_base)
+        offset = round(self._range.start / _time_base(stream))
         for packet in self._demux(stream):
             if packet.dts is None or not packet.size:
                 continue
             packet.dts -= offset
             packet.pts = packet.dts if packet.pts is None else packet.pts - offset
-            yield packet
+            # Without edit lists a packet before zero would move all pictures back to make room for it.
+            if self._edits or packet.pts + (packet.duration or 1) > 0:
+                yield packet
 
     def _encoded(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
         for frame in self._cut(stream):
@@ -127,10 +136,10 @@ class AudioTrack:
             yield from _pulled(graph)
 
     def _decoded(self, stream: AudioStream) -> Iterator[AudioFrame]:
-        assert stream.time_base is not None
+        time_base = _time_base(stream)
         begin = self._range.start - _PREROLL
         if begin > 0 and not self._range.whole:
-            self._in.seek(int(begin / stream.time_base), stream=stream)
+            self._in.seek(int(begin / time_base), stream=stream)
         for packet in self._demux(stream):
             try:
                 frames = packet.decode()
@@ -138,7 +147,7 @@ class AudioTrack:
                 continue  # A broken packet is a short silence; the frames around it keep their stamps.
             for frame in frames:
                 yield frame
-                if frame.pts is not None and not self._range.whole and frame.pts * stream.time_base > self._range.end:
+                if frame.pts is not None and not self._range.whole and frame.pts * time_base > self._range.end:
                     return
 
     def _demux(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
@@ -146,7 +155,9 @@ class AudioTrack:
             try:
                 yield from self._in.demux(stream)
             except (av.FFmpegError, OSError) as problem:
-                raise MediaError(f"{self._range.path}: FFmpeg cannot read its sound: {words(problem, log)}.") from problem
+                raise MediaError(
+                    f"{self._range.path}: FFmpeg cannot read its sound: {words(problem, log)}."
+                ) from problem
 
 
 def _add_encoder(out: OutputContainer, suffix: str, stream: AudioStream) -> AudioStream:
@@ -154,11 +165,16 @@ def _add_encoder(out: OutputContainer, suffix: str, stream: AudioStream) -> Audi
     rate = 48000 if name == "libopus" else stream.sample_rate
     layout = stream.codec_context.layout.name
     encoder = out.add_stream(name, rate=rate)
-    assert isinstance(encoder, AudioStream)
+    if not isinstance(encoder, AudioStream):
+        raise TypeError(f"{name} is no sound encoder")
     encoder.codec_context.layout = layout
     if name != "flac":
         encoder.codec_context.bit_rate = 96_000 * max(1, stream.codec_context.layout.nb_channels)
     return encoder
+
+
+def _time_base(stream: AudioStream) -> Fraction:
+    return stream.time_base or Fraction(1, stream.sample_rate)
 
 
 def _pulled(graph: Graph) -> Iterator[AudioFrame]:
@@ -167,5 +183,5 @@ def _pulled(graph: Graph) -> Iterator[AudioFrame]:
             frame = graph.pull()
         except (av.BlockingIOError, av.EOFError):
             return
-        assert isinstance(frame, AudioFrame)
-        yield frame
+        if isinstance(frame, AudioFrame):
+            yield frame

@@ -1,9 +1,9 @@
 """How each codec is set up."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from diffsynth.video.options import Codec, VideoOptions
+from diffsynth.video.options import VideoOptions
 
 
 @dataclass(frozen=True)
@@ -17,25 +17,28 @@ class Encoder:
     """Whether the coded size must be even (4:2:0 in codecs that know no odd size)."""
     tag: str | None = None
     threads: int = 4
-    container_options: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def is_rgb(self) -> bool:
-        return self.pixel_format in {"bgr0", "bgra"}
-
-
-_FASTSTART = {"movflags": "+faststart"}
+    def is_yuv(self) -> bool:
+        return self.pixel_format.startswith("yuv")
 
 
 def encoder_for(options: VideoOptions, *, alpha: bool) -> Encoder:
-    """The encoder for every codec but gif and webp, which are written frame by frame elsewhere."""
-    builders = {"h264": _h264, "hevc": _hevc, "vp9": _vp9, "prores": _prores, "ffv1": _ffv1}
+    builders = {
+        "h264": _h264,
+        "hevc": _hevc,
+        "vp9": _vp9,
+        "prores": _prores,
+        "ffv1": _ffv1,
+        "gif": _gif,
+        "webp": _webp,
+    }
     return builders[options.codec](options, alpha)
 
 
 def _h264(options: VideoOptions, _alpha: bool) -> Encoder:  # noqa: FBT001  one signature for all
     settings = {"crf": _number(options, 18), "preset": options.preset or "medium"}
-    return Encoder("libx264", "yuv420p", settings, even_sides=True, container_options=_FASTSTART)
+    return Encoder("libx264", "yuv420p", settings, even_sides=True)
 
 
 def _hevc(options: VideoOptions, _alpha: bool) -> Encoder:  # noqa: FBT001
@@ -46,7 +49,7 @@ def _hevc(options: VideoOptions, _alpha: bool) -> Encoder:  # noqa: FBT001
         "x265-params": "log-level=none:frame-threads=2",
     }
     # hvc1: Apple's players refuse the other tag.
-    return Encoder("libx265", "yuv420p", settings, even_sides=True, tag="hvc1", container_options=_FASTSTART)
+    return Encoder("libx265", "yuv420p", settings, even_sides=True, tag="hvc1")
 
 
 def _vp9(options: VideoOptions, alpha: bool) -> Encoder:  # noqa: FBT001
@@ -62,18 +65,25 @@ def _prores(options: VideoOptions, alpha: bool) -> Encoder:  # noqa: FBT001
     if options.quality is not None:
         settings["qscale"] = str(options.quality)
     pixel_format = "yuva444p10le" if alpha else "yuv422p10le"
-    return Encoder("prores_ks", pixel_format, settings, even_sides=False, container_options=_FASTSTART)
+    return Encoder("prores_ks", pixel_format, settings, even_sides=False)
 
 
-def _ffv1(options: VideoOptions, alpha: bool) -> Encoder:  # noqa: FBT001, ARG001
+def _ffv1(options: VideoOptions, alpha: bool) -> Encoder:  # noqa: FBT001
     # bgr0: 8-bit RGB without loss; FFmpeg's encoder takes no 8-bit gbrp.
     settings = {"level": "3", "slicecrc": "1", "slices": "4"}
     return Encoder("ffv1", "bgra" if alpha else "bgr0", settings, even_sides=False)
 
 
+def _gif(_options: VideoOptions, _alpha: bool) -> Encoder:  # noqa: FBT001
+    return Encoder("gif", "pal8", {}, even_sides=False, threads=1)
+
+
+def _webp(options: VideoOptions, _alpha: bool) -> Encoder:  # noqa: FBT001
+    # Each frame by itself: the encoder for animations holds the whole clip in memory until its end, and leaves out
+    # frames that repeat the one before.
+    settings = {"quality": _number(options, 80), "compression_level": options.preset or "4"}
+    return Encoder("libwebp", "bgra", settings, even_sides=False, threads=1)
+
+
 def _number(options: VideoOptions, default: int) -> str:
     return str(default if options.quality is None else options.quality)
-
-
-def is_animation(codec: Codec) -> bool:
-    return codec in {"gif", "webp"}

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import av
 import av.logging
 from av.container import InputContainer
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from diffsynth.errors import MediaError, MissingFileError
@@ -42,9 +44,16 @@ def open_input(path: Path) -> InputContainer:
     with captured_log() as log:
         try:
             # Lists and playlists inside a file must not make us open other files or addresses.
-            return av.open(str(path), "r", options={"protocol_whitelist": "file,crypto,data"}, metadata_errors="replace")
+            return av.open(
+                str(path), "r", options={"protocol_whitelist": "file,crypto,data"}, metadata_errors="replace"
+            )
         except (av.FFmpegError, OSError, ValueError) as problem:
             raise MediaError(f"{path}: FFmpeg cannot open it: {words(problem, log)}.") from problem
+
+
+def has_decoder(stream: Stream) -> bool:
+    """Whether FFmpeg can decode a stream; where it can't, there is no codec context in spite of the annotation."""
+    return cast("object", stream.codec_context) is not None
 
 
 def video_stream(path: Path, container: InputContainer) -> VideoStream:

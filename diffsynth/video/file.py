@@ -3,11 +3,13 @@
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import av
+from av.codec.context import ThreadType
 from av.container import InputContainer
-from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -18,6 +20,9 @@ from diffsynth.video.ffmpeg import captured_log, open_input, video_stream, words
 from diffsynth.video.info import VideoInfo
 from diffsynth.video.picture import ToRgb, upright
 from diffsynth.video.source import Damage, Picture
+
+if TYPE_CHECKING:
+    from av.packet import Packet
 
 # FFmpeg's own VP8/VP9 decoders leave the alpha channel aside; libvpx reads it.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -75,13 +80,14 @@ class Decoder:
         self._damage = damage
         self.packets = 0
         self.until: int | None = None
+        self._last = 0
         self._own: VideoCodecContext | None = None
         name = stream.codec_context.name
         if alpha and name in _ALPHA_DECODERS:
-            self._own = VideoCodecContext.create(_ALPHA_DECODERS[name], "r")
+            self._own = cast("VideoCodecContext", VideoCodecContext.create(_ALPHA_DECODERS[name], "r"))
             self._own.extradata = stream.codec_context.extradata
-        elif stream.codec_context is not None:
-            stream.thread_type = "AUTO"  # type: ignore[assignment]
+        else:
+            stream.thread_type = ThreadType.AUTO
         # AVI stores no times of showing. Its packets come in even steps, so the n-th frame shown gets the n-th
         # packet's time; that needs counting from the start.
         self._counted = container.format.name == "avi" and stream.codec_context.has_b_frames
@@ -210,16 +216,15 @@ def _is_even(stream: VideoStream) -> bool:
     if not stream.frames or len(entries) != stream.frames or stream.start_time is None:
         return False
     stamps = [entry.timestamp for entry in entries]
-    steps = {after - before for before, after in zip(stamps, stamps[1:], strict=False)}
+    steps = {after - before for before, after in pairwise(stamps)}
     return len(steps) <= 1 and not any(entry.is_discard for entry in entries)
 
 
 def _indexed_tick(stream: VideoStream, position: int) -> int | None:
-    if position >= stream.frames:
+    if position >= stream.frames or stream.start_time is None:
         return None
     entries = stream.index_entries
     step = entries[1].timestamp - entries[0].timestamp if len(entries) > 1 else 0
-    assert stream.start_time is not None
     return stream.start_time + position * step
 
 
@@ -245,6 +250,6 @@ def _check_end(path: Path, stream: VideoStream, decoder: Decoder, info: VideoInf
     # Half a second, or two frames at low rates: containers round, and announce the longest stream.
     if read < info.duration - max(Fraction(1, 2), 2 / info.fps):
         raise MediaError(
-            f"{path}: ends after {float(read):.2f} s although its header announces {float(info.duration):.2f} s; the file "
-            f"was cut off or is damaged. To use what is there, set \"end\" to {float(read):.2f}."
+            f"{path}: ends after {float(read):.2f} s although its header announces {float(info.duration):.2f} s; the "
+            f'file was cut off or is damaged. To use what is there, set "end" to {float(read):.2f}.'
         )

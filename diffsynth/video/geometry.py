@@ -8,7 +8,7 @@ from diffsynth.video.options import Geometry
 
 @dataclass(frozen=True)
 class Placement:
-    """Cut this box out of the source, then scale it to `height` × `width`."""
+    """Cut this box out of the source, then scale it to `height` x `width`."""
 
     top: int
     left: int
@@ -24,13 +24,10 @@ def display_size(height: int, width: int, pixel_aspect: Fraction) -> tuple[int, 
 
 
 def target_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
-    """The output size for a source that shows `height` × `width` square pixels."""
+    """The output size for a source that shows `height` x `width` square pixels."""
     asked_height, asked_width = geometry.height, geometry.width
-    if asked_height is None and asked_width is None:
-        out = height, width
-    elif asked_height is None:
-        assert asked_width is not None
-        out = _rounded(height * asked_width, width), asked_width
+    if asked_height is None:
+        out = (height, width) if asked_width is None else (_rounded(height * asked_width, width), asked_width)
     elif asked_width is None:
         out = asked_height, _rounded(width * asked_height, height)
     elif geometry.mode == "fit":
@@ -45,7 +42,7 @@ def target_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
     floored = out[0] // multiple * multiple, out[1] // multiple * multiple
     if 0 in floored:
         raise ValueError(
-            f"frames of {out[0]}×{out[1]} (height × width) are smaller than {multiple}, the multiple that both sides "
+            f"frames of {out[0]}x{out[1]} (height x width) are smaller than {multiple}, the multiple that both sides "
             "are floored to; ask for a larger height or width"
         )
     return floored
@@ -75,7 +72,7 @@ def cuts(geometry: Geometry) -> bool:
 
 
 def place(height: int, width: int, geometry: Geometry, pixel_aspect: Fraction = Fraction(1)) -> Placement:
-    """Where a stored picture of `height` × `width` goes. The box is in stored pixels."""
+    """Where a stored picture of `height` x `width` goes. The box is in stored pixels."""
     out_height, out_width = target_size(*display_size(height, width, pixel_aspect), geometry)
     return place_on(height, width, out_height, out_width, crop=cuts(geometry), pixel_aspect=pixel_aspect)
 

@@ -45,9 +45,10 @@ class Selection:
         for name, bound in (("start", self.start), ("end", self.end)):
             if bound is not None and not bound >= 0:
                 raise ValueError(f"{name} is {bound}; it must be 0 or more")
-        if type(self.start) is type(self.end) and self.start is not None and self.end is not None:
-            if self.end <= self.start:
-                raise ValueError(f"end ({self.end}) must be greater than start ({self.start})")
+        if self.start is None or self.end is None or type(self.start) is not type(self.end):
+            return
+        if self.end <= self.start:
+            raise ValueError(f"end ({self.end}) must be greater than start ({self.start})")
 
     def count_of(self, frames: int) -> int:
         """How many frames are selected out of `frames` that lie between start and end."""

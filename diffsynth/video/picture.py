@@ -1,5 +1,7 @@
 """From a decoded FFmpeg frame to an upright RGB array."""
 
+from typing import cast
+
 import av
 import numpy as np
 from av.video.frame import VideoFrame
@@ -49,8 +51,7 @@ class ToRgb:
             dst_color_range=ColorRange.JPEG,
             threads=1,
         )
-        pixels = out.to_ndarray()
-        assert pixels.dtype == np.uint8
+        pixels = cast("Image", out.to_ndarray())
         if self._alpha:
             return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
         return pixels, None

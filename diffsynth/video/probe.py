@@ -1,7 +1,7 @@
 """Looking into a video file without reading it through."""
 
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import av
@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from diffsynth.errors import MediaError
-from diffsynth.video.ffmpeg import captured_log, open_input, video_stream, words
+from diffsynth.video.ffmpeg import captured_log, has_decoder, open_input, video_stream, words
 from diffsynth.video.geometry import display_size
 from diffsynth.video.info import AudioInfo, VideoInfo
 from diffsynth.video.picture import ToRgb, has_alpha_plane, is_hdr, rotation_of
@@ -24,7 +24,7 @@ def probe(path: Path | str) -> VideoInfo:
     path = Path(path)
     with open_input(path) as container:
         stream = video_stream(path, container)
-        if stream.codec_context is None:
+        if not has_decoder(stream):
             raise MediaError(f"{path}: its video is in a format that this FFmpeg has no decoder for.")
         variable = _is_variable(container, stream)
     # Opened again: looking at packets has moved the reading position, and not every format can seek back.
@@ -45,13 +45,16 @@ def _describe(
     path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame, *, variable: bool
 ) -> VideoInfo:
     time_base = stream.time_base or Fraction(1, 1000)
-    fps = Fraction(stream.average_rate or stream.guessed_rate or 25)
     rotation = rotation_of(frame)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     height, width = display_size(frame.height, frame.width, aspect)
     if rotation % 180:
         height, width = width, height
     duration = _duration(container, stream, time_base)
+    fps = Fraction(stream.average_rate or stream.guessed_rate or 25)
+    if variable and stream.frames and duration:
+        # FFmpeg's average of a variable rate divides by the times of decoding, not of showing.
+        fps = stream.frames / duration
     count = stream.frames or (round(duration * fps) if duration is not None else None)
     notes = []
     if is_hdr(frame):
@@ -124,7 +127,8 @@ def _is_variable(container: InputContainer, stream: VideoStream) -> bool:
         return False
     nominal = 1 / (rate * time_base)
     # A time base rounds each stamp by up to one tick, so two neighbours may differ by two.
-    return any(abs(after - before - nominal) >= max(2, nominal / 4) for before, after in zip(stamps, stamps[1:], strict=False))
+    limit = max(Fraction(2), nominal / 4)
+    return any(abs(after - before - nominal) >= limit for before, after in pairwise(stamps))
 
 
 def _has_alpha(stream: VideoStream, frame: VideoFrame) -> bool:
@@ -141,7 +145,7 @@ def _has_alpha(stream: VideoStream, frame: VideoFrame) -> bool:
 
 def _audio(container: InputContainer) -> AudioInfo | None:
     for stream in container.streams.audio:
-        if stream.codec_context is None:
+        if not has_decoder(stream):
             return AudioInfo("unknown", 0, 0, None)
         length = stream.duration * stream.time_base if stream.duration and stream.time_base else None
         return AudioInfo(stream.codec_context.name, stream.sample_rate or 0, stream.channels or 0, length)

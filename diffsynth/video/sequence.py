@@ -47,7 +47,7 @@ class ImageSequence:
     def tick_of(self, position: int) -> int | None:
         return position if position < len(self._files) else None
 
-    def pictures(self, start: int | None, damage: Damage) -> Iterator[Picture]:  # noqa: ARG002  an image is read or raises
+    def pictures(self, start: int | None, damage: Damage) -> Iterator[Picture]:
         for position in range(max(0, start or 0), len(self._files)):
             yield Picture(position, position + 1, _File(self._files[position], self._info))
 
@@ -62,8 +62,8 @@ class _File:
         rgb, alpha = read_image(self._path)
         if rgb.shape[:2] != (self._info.height, self._info.width):
             raise MediaError(
-                f"{self._path}: is {rgb.shape[0]}×{rgb.shape[1]} (height × width), but the first image is "
-                f"{self._info.height}×{self._info.width}. All images of one clip need one size."
+                f"{self._path}: is {rgb.shape[0]}x{rgb.shape[1]} (height x width), but the first image is "
+                f"{self._info.height}x{self._info.width}. All images of one clip need one size."
             )
         if not self._info.has_alpha:
             return rgb, None
