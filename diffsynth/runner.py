@@ -156,6 +156,8 @@ def _run_piece(piece: Piece, task: Task | None, runtime: Runtime, console: Conso
                 console.print(f"{piece.name}: complete already, in {folder.path}", highlight=False, soft_wrap=True)
             return task
         with reporting(console, folder.progress_file, quiet=request.quiet) as progress:
+            if runtime.device != "auto" and not config.USES_DEVICE:
+                progress.note(f"--device {runtime.device} makes no difference to the task {config.task}.")
             task = task or config.build(runtime)
             folder.complete(task.run(inputs, folder, progress))
     if not request.quiet:

@@ -60,6 +60,7 @@ class ControlNetConfig(ConfigModel):
 class StylizeConfig(ClipTaskConfig):
     """Stylize a clip by a prompt, ControlNets and, where wanted, a style image or reference frames."""
 
+    USES_DEVICE = True
     OLDER_SPELLINGS: ClassVar[Mapping[str, dict[str, Any]]] = LIST_SCHEMAS
 
     task: Literal["stylize"] = "stylize"

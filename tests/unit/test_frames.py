@@ -250,7 +250,11 @@ def test_natural_pictures_shrink(tmp_path):
     assert (tmp_path / "s" / "frames.bin").stat().st_size < image.nbytes / 2
 
 
-@given(count=st.integers(1, 300), start=st.integers(-5, 5000), rate=st.sampled_from(["25", "30000/1001", "24000/1001", "60"]))
+@given(
+    count=st.integers(1, 300),
+    start=st.integers(-5, 5000),
+    rate=st.sampled_from(["25", "30000/1001", "24000/1001", "60"]),
+)
 @settings(deadline=None)
 def test_rounded_stamps_are_regular(count, start, rate):
     fps, base = Fraction(rate), Fraction(1, 1000)
