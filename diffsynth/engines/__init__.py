@@ -1,3 +1,7 @@
-"""Patch-matching engines."""
+"""Patch-matching engines: for every pixel of one frame, where in another frame the patch that looks most like its own is.
 
-ENGINES = {"native": "The engine in this process: C++ for any CPU, CUDA where there is a device."}
+`base` says what every engine does; `native` is this project's own one, in C++ and CUDA.
+"""
+
+ENGINES = {"native": "In this process: C++ for any CPU, CUDA where there is a device."}
+"""The engines by the names that configs use."""
