@@ -44,7 +44,7 @@ def watercolor(lit: Lit) -> Floats:
     """Thin pigment that gathers at the edges of each wash, on paper left white around it."""
     canvas = lit.canvas
     x, y = canvas.grid
-    wobble = lit.height * 0.006
+    wobble = lit.height * 0.0045
     columns = np.arange(x.shape[1], dtype=np.float32) + wobble * on_paper(canvas, 26, 3)
     rows = np.arange(x.shape[0], dtype=np.float32)[:, None] + wobble * on_paper(canvas, 26, 4)
     wash = cv2.remap(lit.flat, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
@@ -53,8 +53,8 @@ def watercolor(lit: Lit) -> Floats:
     strength = strength + np.float32(0.5) * soften(pools, lit.height * 0.006)
     picture = 1 - (1 - saturate(wash, 1.12)) * strength[..., None]
     inset = np.minimum(np.minimum(y, 1 - y), x.shape[1] / x.shape[0] / 2 - np.abs(x)) + 0.012 * on_paper(canvas, 20, 7)
-    paper = np.clip((np.float32(0.05) - inset) / np.float32(0.05), 0, 1)[..., None]
-    return picture + (np.array([0.985, 0.975, 0.95], np.float32) - picture) * paper * np.float32(0.75)
+    paper = np.clip((np.float32(0.06) - inset) / np.float32(0.1), 0, 1)[..., None]
+    return picture + (np.array([0.985, 0.975, 0.95], np.float32) - picture) * paper * np.float32(0.8)
 
 
 def pencil(lit: Lit) -> Floats:
