@@ -1,0 +1,16 @@
+"""State on disk that survives being killed at any moment."""
+
+import os
+from pathlib import Path
+
+import torch
+
+
+def save(path: Path, state: dict[str, object]) -> None:
+    fresh = path.with_suffix(".part")
+    torch.save(state, fresh)
+    os.replace(fresh, path)
+
+
+def load(path: Path) -> dict[str, object] | None:
+    return torch.load(path, weights_only=True) if path.exists() else None
