@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from av.filter import Graph
 
 from diffsynth.errors import MediaError
-from diffsynth.video.ffmpeg import captured_log, open_input, words
+from diffsynth.video.ffmpeg import open_input, words
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -151,13 +151,15 @@ class AudioTrack:
                     return
 
     def _demux(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
-        with captured_log() as log:
+        packets = self._in.demux(stream)
+        while True:
             try:
-                yield from self._in.demux(stream)
+                packet = next(packets, None)
             except (av.FFmpegError, OSError) as problem:
-                raise MediaError(
-                    f"{self._range.path}: FFmpeg cannot read its sound: {words(problem, log)}."
-                ) from problem
+                raise MediaError(f"{self._range.path}: FFmpeg cannot read its sound: {words(problem)}.") from problem
+            if packet is None:
+                return
+            yield packet
 
 
 def _add_encoder(out: OutputContainer, suffix: str, stream: AudioStream) -> AudioStream:

@@ -23,7 +23,11 @@ def words(problem: BaseException, log: list[tuple[int, str, str]] | None = None)
 
 @contextmanager
 def captured_log() -> Iterator[list[tuple[int, str, str]]]:
-    """Collect FFmpeg's log of this block, which is silent otherwise."""
+    """Collect FFmpeg's log of this block, which is silent otherwise.
+
+    Only around calls that run no codec threads: a thread that logs waits for the interpreter's lock, and its owner
+    may be waiting for the thread.
+    """
     before = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:

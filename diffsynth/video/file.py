@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from diffsynth.errors import MediaError
 from diffsynth.frames import Image
-from diffsynth.video.ffmpeg import captured_log, open_input, video_stream, words
+from diffsynth.video.ffmpeg import open_input, video_stream, words
 from diffsynth.video.info import VideoInfo
 from diffsynth.video.picture import ToRgb, upright
 from diffsynth.video.source import Damage, Picture
@@ -78,7 +78,6 @@ class Decoder:
         self._container = container
         self._stream = stream
         self._damage = damage
-        self.packets = 0
         self.until: int | None = None
         self._last = 0
         self._own: VideoCodecContext | None = None
@@ -159,7 +158,6 @@ class Decoder:
     def _forget(self) -> None:
         self.until = None
         self._times.clear()
-        self.packets = 0
         if self._own is not None:
             self._own.flush_buffers()
 
@@ -177,24 +175,22 @@ class Decoder:
             yield frame, tick, self.until
 
     def _raw(self) -> Iterator[VideoFrame]:
-        with captured_log() as log:
-            packets = self._container.demux(self._stream)
-            while True:
-                try:
-                    packet = next(packets)
-                except StopIteration:
-                    return
-                except (av.FFmpegError, OSError) as problem:
-                    raise MediaError(f"{self._path}: FFmpeg cannot read on: {words(problem, log)}.") from problem
-                if packet.size:
-                    self.packets += 1
-                    if self._counted and packet.dts is not None:
-                        self._times.append(packet.dts)
-                try:
-                    yield from self._decode(packet)
-                except (av.FFmpegError, ValueError) as problem:
-                    self._damage.add(packet.pts, words(problem, log))
-                log.clear()
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (av.FFmpegError, OSError) as problem:
+                raise MediaError(f"{self._path}: FFmpeg cannot read on: {words(problem)}.") from problem
+            if packet.size and self._counted and packet.dts is not None:
+                self._times.append(packet.dts)
+            try:
+                frames = self._decode(packet)
+            except (av.FFmpegError, ValueError) as problem:
+                self._damage.add(packet.pts, words(problem))
+                continue
+            yield from frames
 
     def _decode(self, packet: "Packet[VideoStream]") -> list[VideoFrame]:
         if self._own is None:
