@@ -50,7 +50,7 @@ class VideoFile:
         path = self._info.path
         with open_input(path) as container:
             stream = video_stream(path, container)
-            decoder = Decoder(path, container, stream, damage, alpha=self._info.has_alpha)
+            decoder = Decoder(path, container, stream, damage, self._info)
             convert = ToRgb(alpha=self._info.has_alpha)
             for frame, tick, until in decoder.frames_from(start):
                 yield Picture(tick, until, _Pixels(frame, convert, self._info.rotation))
@@ -72,7 +72,7 @@ class Decoder:
     """Frames of one stream in the order of showing, with strictly rising ticks."""
 
     def __init__(
-        self, path: Path, container: InputContainer, stream: VideoStream, damage: Damage, *, alpha: bool = False
+        self, path: Path, container: InputContainer, stream: VideoStream, damage: Damage, info: VideoInfo
     ) -> None:
         self._path = path
         self._container = container
@@ -80,9 +80,10 @@ class Decoder:
         self._damage = damage
         self.until: int | None = None
         self._last = 0
+        self._even = not info.variable_rate
         self._own: VideoCodecContext | None = None
         name = stream.codec_context.name
-        if alpha and name in _ALPHA_DECODERS:
+        if info.has_alpha and name in _ALPHA_DECODERS:
             self._own = cast("VideoCodecContext", VideoCodecContext.create(_ALPHA_DECODERS[name], "r"))
             self._own.extradata = stream.codec_context.extradata
         else:
@@ -167,6 +168,9 @@ class Decoder:
             if tick is None or (self.until is not None and tick <= self._last):
                 # A missing or repeated stamp: show it when the one before goes away.
                 tick = self.until if self.until is not None else 0
+            if self._even and self.until is not None:
+                # Packets that a demuxer skipped over leave nothing but their place.
+                self._damage.missing += max(0, tick - self.until + self._step // 2) // self._step
             length = frame.duration if frame.duration and frame.duration > 0 else self._step
             self._last = tick
             self.until = tick + max(1, length)
