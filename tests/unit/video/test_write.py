@@ -206,7 +206,7 @@ def test_the_same_frames_give_the_same_bytes(tmp_path, media: Media):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_settings_come_back(tmp_path, suffix):
-    settings = json.dumps({"prompt": "een schilderij, "très" 日本 = ; \\ #", "steps": list(range(2000))})
+    settings = json.dumps({"prompt": 'een schilderij, "très" 日本 = ; \\ #', "steps": list(range(2000))})
     path = tmp_path / f"a{suffix}"
     write_video(path, moving(2), fps=Fraction(25), settings=settings)
     assert read_settings(path) == settings
