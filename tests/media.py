@@ -31,6 +31,7 @@ class Recipe:
     frames: int = 24
     size: str = "96x80"
     filters: str = ""
+    source: str = "testsrc2"
 
     @property
     def seconds(self) -> Fraction:
@@ -65,7 +66,7 @@ class Media:
     def clip(self, name: str, recipe: Recipe) -> Path:
         path = self.folder / f"{name}{recipe.suffix}"
         if not path.exists():
-            inputs = ["-f", "lavfi", "-i", f"testsrc2=size={recipe.size}:rate={recipe.rate}"]
+            inputs = ["-f", "lavfi", "-i", f"{recipe.source}=size={recipe.size}:rate={recipe.rate}"]
             seconds = float(recipe.seconds)
             if recipe.audio:
                 beep = f"if(lt(mod(t,{BEEP_EVERY}),0.03),0.8*sin(2*PI*1000*t),0)"
@@ -123,7 +124,19 @@ class Shown:
 def shown_frames(path: Path) -> list[Shown]:
     """Every frame that ffmpeg decodes from a file, none repeated or left out."""
     listing = ffmpeg(
-        *("-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "demux", "-f", "framecrc", "-")
+        *(
+            "-i",
+            str(path),
+            "-map",
+            "0:v:0",
+            "-fps_mode",
+            "passthrough",
+            "-enc_time_base",
+            "demux",
+            "-f",
+            "framecrc",
+            "-",
+        )
     ).decode()
     base, frames = Fraction(1), []
     for line in listing.splitlines():
@@ -137,7 +150,8 @@ def shown_frames(path: Path) -> list[Shown]:
 
 def pixels(path: Path, height: int, width: int, *filters: str) -> NDArray[np.uint8]:
     """All frames of a file as (T, H, W, 3) RGB by ffmpeg, with exact rounding."""
-    chain = ",".join([*filters, "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp", "format=rgb24"])
+    exact = "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+    chain = ",".join([*filters, exact, "format=rgb24"])
     raw = ffmpeg(*("-i", str(path), "-vf", chain, "-fps_mode", "passthrough", "-f", "rawvideo", "-"))
     return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
 

@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from av.filter import Graph
 
 from diffsynth.errors import MediaError
-from diffsynth.video.ffmpeg import captured_log, open_input, words
+from diffsynth.video.ffmpeg import open_input, words
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -151,19 +151,21 @@ class AudioTrack:
                     return
 
     def _demux(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
-        with captured_log() as log:
+        packets = self._in.demux(stream)
+        while True:
             try:
-                yield from self._in.demux(stream)
+                packet = next(packets, None)
             except (av.FFmpegError, OSError) as problem:
-                raise MediaError(
-                    f"{self._range.path}: FFmpeg cannot read its sound: {words(problem, log)}."
-                ) from problem
+                raise MediaError(f"{self._range.path}: FFmpeg cannot read its sound: {words(problem)}.") from problem
+            if packet is None:
+                return
+            yield packet
 
 
 def _add_encoder(out: OutputContainer, suffix: str, stream: AudioStream) -> AudioStream:
     name = _ENCODERS[suffix]
     rate = 48000 if name == "libopus" else stream.sample_rate
-    layout = stream.codec_context.layout.name
+    layout = _layout(stream)
     encoder = out.add_stream(name, rate=rate)
     if not isinstance(encoder, AudioStream):
         raise TypeError(f"{name} is no sound encoder")
@@ -171,6 +173,13 @@ def _add_encoder(out: OutputContainer, suffix: str, stream: AudioStream) -> Audi
     if name != "flac":
         encoder.codec_context.bit_rate = 96_000 * max(1, stream.codec_context.layout.nb_channels)
     return encoder
+
+
+def _layout(stream: AudioStream) -> str:
+    """The speakers of a stream. Plain PCM may say only how many channels it has; these are the usual ones."""
+    layout = stream.codec_context.layout
+    usual = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
+    return usual.get(layout.nb_channels, layout.name) if "channels" in layout.name else layout.name
 
 
 def _time_base(stream: AudioStream) -> Fraction:

@@ -23,14 +23,21 @@ def words(problem: BaseException, log: list[tuple[int, str, str]] | None = None)
 
 @contextmanager
 def captured_log() -> Iterator[list[tuple[int, str, str]]]:
-    """Collect FFmpeg's log of this block, which is silent otherwise."""
-    before = av.logging.get_level()
+    """Collect FFmpeg's log of this block, which is silent otherwise.
+
+    Only around calls that run no codec threads: a thread that logs waits for the interpreter's lock, and its owner
+    may be waiting for the thread.
+    """
+    before, skipped = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
+    # The second of two broken files has a right to the same words.
+    av.logging.set_skip_repeated(False)
     try:
         with av.logging.Capture() as log:
             yield log
     finally:
         av.logging.set_level(before)
+        av.logging.set_skip_repeated(skipped)
 
 
 def open_input(path: Path) -> InputContainer:

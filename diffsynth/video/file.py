@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from diffsynth.errors import MediaError
 from diffsynth.frames import Image
-from diffsynth.video.ffmpeg import captured_log, open_input, video_stream, words
+from diffsynth.video.ffmpeg import open_input, video_stream, words
 from diffsynth.video.info import VideoInfo
 from diffsynth.video.picture import ToRgb, upright
 from diffsynth.video.source import Damage, Picture
@@ -50,7 +50,7 @@ class VideoFile:
         path = self._info.path
         with open_input(path) as container:
             stream = video_stream(path, container)
-            decoder = Decoder(path, container, stream, damage, alpha=self._info.has_alpha)
+            decoder = Decoder(path, container, stream, damage, self._info)
             convert = ToRgb(alpha=self._info.has_alpha)
             for frame, tick, until in decoder.frames_from(start):
                 yield Picture(tick, until, _Pixels(frame, convert, self._info.rotation))
@@ -72,18 +72,18 @@ class Decoder:
     """Frames of one stream in the order of showing, with strictly rising ticks."""
 
     def __init__(
-        self, path: Path, container: InputContainer, stream: VideoStream, damage: Damage, *, alpha: bool = False
+        self, path: Path, container: InputContainer, stream: VideoStream, damage: Damage, info: VideoInfo
     ) -> None:
         self._path = path
         self._container = container
         self._stream = stream
         self._damage = damage
-        self.packets = 0
         self.until: int | None = None
         self._last = 0
+        self._even = not info.variable_rate
         self._own: VideoCodecContext | None = None
         name = stream.codec_context.name
-        if alpha and name in _ALPHA_DECODERS:
+        if info.has_alpha and name in _ALPHA_DECODERS:
             self._own = cast("VideoCodecContext", VideoCodecContext.create(_ALPHA_DECODERS[name], "r"))
             self._own.extradata = stream.codec_context.extradata
         else:
@@ -159,7 +159,6 @@ class Decoder:
     def _forget(self) -> None:
         self.until = None
         self._times.clear()
-        self.packets = 0
         if self._own is not None:
             self._own.flush_buffers()
 
@@ -169,6 +168,9 @@ class Decoder:
             if tick is None or (self.until is not None and tick <= self._last):
                 # A missing or repeated stamp: show it when the one before goes away.
                 tick = self.until if self.until is not None else 0
+            if self._even and self.until is not None:
+                # Packets that a demuxer skipped over leave nothing but their place.
+                self._damage.missing += max(0, tick - self.until + self._step // 2) // self._step
             length = frame.duration if frame.duration and frame.duration > 0 else self._step
             self._last = tick
             self.until = tick + max(1, length)
@@ -177,24 +179,22 @@ class Decoder:
             yield frame, tick, self.until
 
     def _raw(self) -> Iterator[VideoFrame]:
-        with captured_log() as log:
-            packets = self._container.demux(self._stream)
-            while True:
-                try:
-                    packet = next(packets)
-                except StopIteration:
-                    return
-                except (av.FFmpegError, OSError) as problem:
-                    raise MediaError(f"{self._path}: FFmpeg cannot read on: {words(problem, log)}.") from problem
-                if packet.size:
-                    self.packets += 1
-                    if self._counted and packet.dts is not None:
-                        self._times.append(packet.dts)
-                try:
-                    yield from self._decode(packet)
-                except (av.FFmpegError, ValueError) as problem:
-                    self._damage.add(packet.pts, words(problem, log))
-                log.clear()
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (av.FFmpegError, OSError) as problem:
+                raise MediaError(f"{self._path}: FFmpeg cannot read on: {words(problem)}.") from problem
+            if packet.size and self._counted and packet.dts is not None:
+                self._times.append(packet.dts)
+            try:
+                frames = self._decode(packet)
+            except (av.FFmpegError, ValueError) as problem:
+                self._damage.add(packet.pts, words(problem))
+                continue
+            yield from frames
 
     def _decode(self, packet: "Packet[VideoStream]") -> list[VideoFrame]:
         if self._own is None:

@@ -5,12 +5,12 @@ from typing import Protocol
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorTrc
 
 from diffsynth.frames import Image
 from diffsynth.video.animation import Paletted, palette_of
+from diffsynth.video.conversion import Conversion
 from diffsynth.video.encoders import Encoder
-from diffsynth.video.picture import EXACT
 
 
 class Outgoing(Protocol):
@@ -31,26 +31,18 @@ class PlainFrames:
         self._encoder = encoder
         self._rows, self._columns = (height % 2, width % 2) if encoder.even_sides else (0, 0)
         self.height, self.width = height + self._rows, width + self._columns
-        self._reformatter = VideoReformatter()
+        self._convert = Conversion(encoder.pixel_format)
 
     def push(self, rgb: Image, alpha: Image | None, position: int) -> Iterator[VideoFrame]:
         pixels = rgb if alpha is None else np.dstack([rgb, alpha])
         if self._rows or self._columns:
             pixels = np.pad(pixels, ((0, self._rows), (0, self._columns), (0, 0)), mode="edge")
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24" if alpha is None else "rgba")
+        # Chroma lies at the left of its pair of pixels, where decoders of all these codecs take it to be.
+        colours = "in_range=pc:out_color_matrix=bt709:out_range=tv:out_chroma_loc=left" if self._encoder.is_yuv else ""
+        out = self._convert(frame, colours or "in_range=pc:out_range=pc")
         if self._encoder.is_yuv:
-            out = self._reformatter.reformat(
-                frame,
-                format=self._encoder.pixel_format,
-                dst_colorspace=Colorspace.ITU709,
-                interpolation=EXACT,
-                src_color_range=ColorRange.JPEG,
-                dst_color_range=ColorRange.MPEG,
-                threads=1,
-            )
             out.color_primaries, out.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        else:
-            out = self._reformatter.reformat(frame, format=self._encoder.pixel_format, threads=1)
         out.pts = position
         yield out
 

@@ -5,70 +5,45 @@ from typing import cast
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from diffsynth.frames import Image
+from diffsynth.video.conversion import Conversion
 
-# Exact rounding to the nearest 8-bit value, without dither and the same on every processor; swscale's default is
-# up to 3 levels darker and depends on the instruction set. Chroma is interpolated, not repeated.
-EXACT = (
-    Interpolation.BICUBIC
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-    | Interpolation.ACCURATE_RND
-    | Interpolation.BITEXACT
-)
-
-_UNSPECIFIED_MATRIX = {0, 2, 3}
-# FFmpeg numbers these as swscale does; 10 (BT.2020 constant luminance) has no exact form there.
-_MATRICES = {
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    5: Colorspace.ITU601,
-    6: Colorspace.SMPTE170M,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-    10: Colorspace.BT2020,
-}
+_FULL = 2
+# By FFmpeg's numbers. Constant-luminance BT.2020 (10) has no exact form in swscale; the plain one is close.
+_MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
 
 
 class ToRgb:
-    """Converts decoded frames to RGB uint8, keeping one conversion context for all of them."""
+    """Converts decoded frames to RGB uint8, keeping one conversion for all of them.
+
+    More than 8 bits are rounded to the nearest level, without dither. (Of full-range YUV up to one level off: swscale
+    takes its white for 4 x 255.)
+    """
 
     def __init__(self, *, alpha: bool) -> None:
         self._alpha = alpha
-        self._reformatter = VideoReformatter()
+        self._convert = Conversion("rgba" if alpha else "rgb24")
 
     def __call__(self, frame: VideoFrame) -> tuple[Image, Image | None]:
         """The frame's (H, W, 3) RGB as stored (not yet turned), and its (H, W) alpha if asked for."""
-        target = "rgba" if self._alpha else "rgb24"
-        out = self._reformatter.reformat(
-            frame,
-            format=target,
-            src_colorspace=matrix(frame),
-            interpolation=EXACT,
-            src_color_range=_range(frame),
-            dst_color_range=ColorRange.JPEG,
-            threads=1,
-        )
+        out = self._convert(frame, _colours(frame))
         pixels = cast("Image", out.to_ndarray())
         if self._alpha:
             return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
         return pixels, None
 
 
-def matrix(frame: VideoFrame) -> Colorspace:
+def _colours(frame: VideoFrame) -> str:
+    if frame.format.is_rgb:
+        return "out_range=pc"
+    full = frame.color_range == _FULL or frame.format.name.startswith("yuvj")
+    return f"in_color_matrix={matrix(frame)}:in_range={'pc' if full else 'tv'}:out_range=pc"
+
+
+def matrix(frame: VideoFrame) -> str:
     """The YUV matrix a frame was made with. Untagged: BT.709 from 720 rows up, BT.601 below, as players assume."""
-    found = int(frame.colorspace)
-    if found in _UNSPECIFIED_MATRIX or found not in _MATRICES:
-        return Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601
-    return _MATRICES[found]
-
-
-def _range(frame: VideoFrame) -> ColorRange:
-    if "yuvj" in frame.format.name or frame.format.is_rgb:
-        return ColorRange.JPEG
-    return ColorRange.JPEG if frame.color_range == ColorRange.JPEG else ColorRange.MPEG
+    return _MATRICES.get(int(frame.colorspace), "bt709" if frame.height >= 720 else "bt601")
 
 
 def upright(image: Image, rotation: int) -> Image:

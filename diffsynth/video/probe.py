@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from diffsynth.errors import MediaError
-from diffsynth.video.ffmpeg import captured_log, has_decoder, open_input, video_stream, words
+from diffsynth.video.ffmpeg import has_decoder, open_input, video_stream, words
 from diffsynth.video.geometry import display_size
 from diffsynth.video.info import AudioInfo, VideoInfo
 from diffsynth.video.picture import ToRgb, has_alpha_plane, is_hdr, rotation_of
@@ -84,19 +84,18 @@ def _describe(
 
 
 def _first_frame(path: Path, container: InputContainer, stream: VideoStream) -> VideoFrame:
-    with captured_log() as log:
-        problem: BaseException | None = None
-        try:
-            for packet in container.demux(stream):
-                try:
-                    for frame in packet.decode():
-                        return frame
-                except av.FFmpegError as found:
-                    problem = problem or found
-        except (av.FFmpegError, OSError) as found:
-            problem = problem or found
-        said = f": {words(problem, log)}" if problem is not None else ""
-        raise MediaError(f"{path}: no frame of its video stream could be decoded{said}.") from problem
+    problem: BaseException | None = None
+    try:
+        for packet in container.demux(stream):
+            try:
+                for frame in packet.decode():
+                    return frame
+            except av.FFmpegError as found:
+                problem = problem or found
+    except (av.FFmpegError, OSError) as found:
+        problem = problem or found
+    said = f": {words(problem)}" if problem is not None else ""
+    raise MediaError(f"{path}: no frame of its video stream could be decoded{said}.") from problem
 
 
 def _duration(container: InputContainer, stream: VideoStream, time_base: Fraction) -> Fraction | None:

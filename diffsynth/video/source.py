@@ -22,6 +22,9 @@ class Damage:
     """What could not be decoded on the way. Counted, so that nothing is dropped in silence."""
 
     frames: int = 0
+    """Frames that the decoder refused or marked as corrupt."""
+    missing: int = 0
+    """Frames that the even time stamps of the source leave room for, and that are not there."""
     first_ticks: list[int] = field(default_factory=list)
     words: str = ""
 
@@ -30,6 +33,9 @@ class Damage:
         self.words = self.words or words
         if tick is not None and len(self.first_ticks) < 8:
             self.first_ticks.append(tick)
+
+    def __bool__(self) -> bool:
+        return bool(self.frames or self.missing)
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ from diffsynth.errors import DiffSynthError, MediaError
 from diffsynth.frames import Image, Timing, sync
 from diffsynth.video.audio import AudioRange, AudioTrack, holds_sound
 from diffsynth.video.encoders import Encoder, encoder_for
-from diffsynth.video.ffmpeg import captured_log, words
+from diffsynth.video.ffmpeg import words
 from diffsynth.video.options import ALPHA_CODECS, CODEC_SUFFIXES, Codec, VideoOptions
 from diffsynth.video.outgoing import Outgoing, PaletteFrames, PlainFrames
 from diffsynth.video.schedule import Schedule
@@ -77,19 +77,18 @@ def write_video(
     _check_suffix(path, options)
     writing = _Writing(path, options, Schedule(fps, timing, _TIME_BASES.get(options.codec)), audio, settings)
     aside = path.with_name(f".{path.stem}.partial{path.suffix}")
-    with captured_log() as log:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            written = writing.run(aside, frames, alphas, progress)
-            sync(aside)
-            aside.replace(path)
-            sync(path.parent)
-        except (av.FFmpegError, OSError) as problem:
-            if isinstance(problem, DiffSynthError):
-                raise
-            raise MediaError(f"{path}: cannot be written: {words(problem, log)}.") from problem
-        finally:
-            aside.unlink(missing_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = writing.run(aside, frames, alphas, progress)
+        sync(aside)
+        aside.replace(path)
+        sync(path.parent)
+    except DiffSynthError:
+        raise
+    except (av.FFmpegError, OSError) as problem:
+        raise MediaError(f"{path}: cannot be written: {words(problem)}.") from problem
+    finally:
+        aside.unlink(missing_ok=True)
     return written
 
 

@@ -183,9 +183,9 @@ def test_a_killed_writer_keeps_its_frames(tmp_path):
     assert all((store[i] == i % 256).all() for i in range(count))
 
 
-@given(position=st.integers(0, 6), data=st.data())
+@given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_a_flipped_byte_is_noticed_and_named(whole, tmp_path_factory, position, data):
+def test_a_flipped_byte_is_noticed_and_named(whole, tmp_path_factory, data):
     path = tmp_path_factory.mktemp("flip") / "s"
     shutil.copytree(whole, path)
     name = data.draw(st.sampled_from(["frames.bin", "index.bin"]))
@@ -197,12 +197,14 @@ def test_a_flipped_byte_is_noticed_and_named(whole, tmp_path_factory, position, 
     damaged = []
     for i in range(7):
         try:
-            np.testing.assert_array_equal(store[i], picture(i, 9, 7))
-            np.testing.assert_array_equal(store.alpha(i), picture(1000 + i, 9, 7, None))
+            frame, alpha = store[i], store.alpha(i)
         except StoreError as problem:
-            assert f"{name}: frame {i} is damaged" in str(problem)
-            damaged.append(i)
-    assert len(damaged) == 1
+            damaged.append((i, str(problem)))
+            continue
+        np.testing.assert_array_equal(frame, picture(i, 9, 7))
+        np.testing.assert_array_equal(alpha, picture(1000 + i, 9, 7, None))
+    ((frame_number, message),) = damaged
+    assert f"{name}: frame {frame_number} is damaged" in message
 
 
 def test_a_full_disk_is_said_and_nothing_is_complete(tmp_path):

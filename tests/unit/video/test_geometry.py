@@ -31,8 +31,10 @@ def test_the_crop_is_the_largest_centred_box_of_its_aspect(height, width, aspect
         exact = Fraction(width * aspect_height, aspect_width)
         assert exact - 1 < box_height <= max(exact, 1)
     else:
-        assert height * aspect_width == aspect_height * width or 1 in {height, width} or _floors_away(
-            height, width, aspect_height, aspect_width
+        assert (
+            height * aspect_width == aspect_height * width
+            or 1 in {height, width}
+            or _floors_away(height, width, aspect_height, aspect_width)
         )
 
 
@@ -60,7 +62,9 @@ def test_crops_worked_by_hand(source, target, box):
     assert (p.height, p.width) == target
 
 
-@given(sides, sides, st.one_of(st.none(), sides), st.one_of(st.none(), sides), st.sampled_from(["crop", "fit", "stretch"]))
+@given(
+    sides, sides, st.one_of(st.none(), sides), st.one_of(st.none(), sides), st.sampled_from(["crop", "fit", "stretch"])
+)
 def test_target_sizes(height, width, asked_height, asked_width, mode):
     out_height, out_width = target_size(height, width, Geometry(asked_height, asked_width, mode))
     assert out_height >= 1
@@ -88,7 +92,10 @@ def test_target_sizes(height, width, asked_height, asked_width, mode):
 def test_sizes_are_floored_to_the_multiple(height, width, multiple):
     assume(min(height, width) >= multiple)
     out = target_size(height, width, Geometry(multiple=multiple))
-    assert all(side % multiple == 0 and asked - multiple < side <= asked for side, asked in zip(out, (height, width), strict=True))
+    assert all(
+        side % multiple == 0 and asked - multiple < side <= asked
+        for side, asked in zip(out, (height, width), strict=True)
+    )
 
 
 def test_sizes_under_the_multiple_are_refused():
