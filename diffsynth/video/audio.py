@@ -1,6 +1,7 @@
 """The sound of the rendered range: copied where nothing has to change, otherwise decoded, cut and encoded again."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -129,11 +130,9 @@ class AudioTrack:
                     graph.add("aformat", f"sample_fmts={kind}:channel_layouts={layout}"),
                     graph.add("abuffersink"),
                 ).configure()
-            graph.push(frame)
-            yield from _pulled(graph)
+            yield from _filtered(graph, frame)
         if graph is not None:
-            graph.push(None)
-            yield from _pulled(graph)
+            yield from _filtered(graph, None)
 
     def _decoded(self, stream: AudioStream) -> Iterator[AudioFrame]:
         time_base = _time_base(stream)
@@ -186,7 +185,10 @@ def _time_base(stream: AudioStream) -> Fraction:
     return stream.time_base or Fraction(1, stream.sample_rate)
 
 
-def _pulled(graph: Graph) -> Iterator[AudioFrame]:
+def _filtered(graph: Graph, frame: AudioFrame | None) -> Iterator[AudioFrame]:
+    """What the filters give back for one more frame; None is the end."""
+    with suppress(av.EOFError):  # the trim takes no more once it has let all through
+        graph.push(frame)
     while True:
         try:
             frame = graph.pull()
