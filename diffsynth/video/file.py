@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import av
@@ -15,7 +16,7 @@ from av.video.stream import VideoStream
 
 from diffsynth.errors import MediaError
 from diffsynth.frames import Image
-from diffsynth.video.ffmpeg import open_input, video_stream, words
+from diffsynth.video.ffmpeg import open_input, packets, video_stream, words
 from diffsynth.video.info import VideoInfo
 from diffsynth.video.picture import ToRgb, upright
 from diffsynth.video.source import Damage, Picture
@@ -46,14 +47,18 @@ class VideoFile:
         """Read from the index where it is whole, otherwise from the packets, which costs reading but no decoding."""
         with open_input(self._info.path) as container:
             stream = video_stream(self._info.path, container)
-            return _indexed_tick(stream, position) if _is_even(stream) else _scanned_tick(container, stream, position)
+            return (
+                _indexed_tick(stream, position)
+                if _is_even(stream)
+                else _scanned_tick(self._info.path, container, stream, position)
+            )
 
     def pictures(self, start: int | None, damage: Damage) -> Iterator[Picture]:
         decoder = Decoder(self._info, damage)
         try:
             convert = ToRgb(alpha=self._info.has_alpha)
             for frame, tick, until in decoder.frames_from(start):
-                yield Picture(tick, until, _Pixels(frame, convert, self._info.rotation))
+                yield Picture(tick, until, _Pixels(frame, convert, self._info))
             _check_end(decoder.until, self._info, whole=start is None)
         finally:
             decoder.close()
@@ -62,12 +67,16 @@ class VideoFile:
 class _Pixels:
     """The pixels of a decoded frame, converted when called."""
 
-    def __init__(self, frame: VideoFrame, convert: ToRgb, rotation: int) -> None:
-        self._frame, self._convert, self._rotation = frame, convert, rotation
+    def __init__(self, frame: VideoFrame, convert: ToRgb, info: VideoInfo) -> None:
+        self._frame, self._convert, self._info = frame, convert, info
 
     def __call__(self) -> tuple[Image, Image | None]:
-        rgb, alpha = self._convert(self._frame)
-        return upright(rgb, self._rotation), None if alpha is None else upright(alpha, self._rotation)
+        try:
+            rgb, alpha = self._convert(self._frame)
+        except av.FFmpegError as problem:
+            raise MediaError(f"{self._info.path}: its pictures cannot become RGB: {words(problem)}.") from problem
+        rotation = self._info.rotation
+        return upright(rgb, rotation), None if alpha is None else upright(alpha, rotation)
 
 
 class Decoder:
@@ -168,14 +177,7 @@ class Decoder:
             yield frame, tick, self.until
 
     def _raw(self) -> Iterator[VideoFrame]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except (av.FFmpegError, OSError) as problem:
-                raise MediaError(f"{self._info.path}: FFmpeg cannot read on: {words(problem)}.") from problem
+        for packet in packets(self._info.path, self._container, self._stream):
             if packet.size and self._counted and packet.dts is not None:
                 self._times.append(packet.dts)
             try:
@@ -217,9 +219,9 @@ def _indexed_tick(stream: VideoStream, position: int) -> int | None:
     return stream.start_time + position * step
 
 
-def _scanned_tick(container: InputContainer, stream: VideoStream, position: int) -> int | None:
+def _scanned_tick(path: Path, container: InputContainer, stream: VideoStream, position: int) -> int | None:
     ticks: list[int] = []
-    for packet in container.demux(stream):
+    for packet in packets(path, container, stream):
         tick = packet.dts if container.format.name == "avi" else packet.pts
         if packet.size and not packet.is_discard and tick is not None:
             ticks.append(tick)
