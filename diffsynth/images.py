@@ -11,8 +11,9 @@ import PIL.Image
 import PIL.ImageOps
 from numpy.typing import NDArray
 
+from diffsynth.disk import write_aside
 from diffsynth.errors import MediaError, MissingFileError
-from diffsynth.frames import Image, write_aside
+from diffsynth.frames import Image
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 # 16384 x 16384. A compressed file of a few bytes can announce any size, and its pixels would fill the memory.

@@ -13,8 +13,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.filter import Graph
 
-from diffsynth.errors import MediaError
-from diffsynth.video.ffmpeg import open_input, words
+from diffsynth.video.ffmpeg import open_input, packets
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -92,7 +91,7 @@ class AudioTrack:
 
     def _copied(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
         offset = round(self._range.start / _time_base(stream))
-        for packet in self._demux(stream):
+        for packet in packets(self._range.path, self._in, stream):
             if packet.dts is None or not packet.size:
                 continue
             packet.dts -= offset
@@ -139,7 +138,7 @@ class AudioTrack:
         begin = self._range.start - _PREROLL
         if begin > 0 and not self._range.whole:
             self._in.seek(int(begin / time_base), stream=stream)
-        for packet in self._demux(stream):
+        for packet in packets(self._range.path, self._in, stream):
             try:
                 frames = packet.decode()
             except av.FFmpegError:
@@ -148,17 +147,6 @@ class AudioTrack:
                 yield frame
                 if frame.pts is not None and not self._range.whole and frame.pts * time_base > self._range.end:
                     return
-
-    def _demux(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
-        packets = self._in.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError) as problem:
-                raise MediaError(f"{self._range.path}: FFmpeg cannot read its sound: {words(problem)}.") from problem
-            if packet is None:
-                return
-            yield packet
 
 
 def _add_encoder(out: OutputContainer, suffix: str, stream: AudioStream) -> AudioStream:

@@ -7,8 +7,9 @@ from math import ceil
 from pathlib import Path
 
 from diffsynth.errors import MediaError
-from diffsynth.frames import Image, Timing
+from diffsynth.frames import Image
 from diffsynth.images import is_image_name, is_pattern, list_images
+from diffsynth.timing import Timing
 from diffsynth.video.audio import AudioRange
 from diffsynth.video.file import VideoFile
 from diffsynth.video.geometry import Placement, cuts, place_on, target_size

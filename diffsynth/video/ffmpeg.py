@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import av
 import av.logging
@@ -12,6 +12,12 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from diffsynth.errors import MediaError, MissingFileError
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+
+_S = TypeVar("_S", bound=Stream)
+_MAXIMUM_STALLS = 1000
 
 
 def words(problem: BaseException, log: list[tuple[int, str, str]] | None = None) -> str:
@@ -70,3 +76,22 @@ def video_stream(path: Path, container: InputContainer) -> VideoStream:
             return stream
     kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
     raise MediaError(f"{path}: has no video stream (it holds {kinds}).")
+
+
+def packets(path: Path, container: InputContainer, stream: _S) -> "Iterator[Packet[_S]]":
+    """A stream's packets, the empty one that flushes its decoder last. What can't be read on is a `MediaError`."""
+    stalls = 0
+    while True:
+        try:
+            for packet in container.demux(stream):
+                stalls = 0
+                yield cast("Packet[_S]", packet)
+        except av.BlockingIOError as problem:
+            # Damage in a transport stream: the demuxer skipped something and asks to be called again.
+            stalls += 1
+            if stalls > _MAXIMUM_STALLS:
+                raise MediaError(f"{path}: FFmpeg cannot read on: {words(problem)}.") from problem
+        except (av.FFmpegError, OSError) as problem:
+            raise MediaError(f"{path}: FFmpeg cannot read on: {words(problem)}.") from problem
+        else:
+            return

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from diffsynth.errors import MediaError
 from diffsynth.frames import Image
-from diffsynth.video.ffmpeg import open_input, video_stream, words
+from diffsynth.video.ffmpeg import open_input, packets, video_stream, words
 from diffsynth.video.info import VideoInfo
 from diffsynth.video.picture import ToRgb, upright
 from diffsynth.video.source import Damage, Picture
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 # How many packets may lie between a frame's place in the file and its place in time: H.264 and HEVC allow 16.
 _REORDER = 32
+
+
+_Timed = tuple[VideoFrame, int, int]
 
 
 class VideoFile:
@@ -44,103 +47,104 @@ class VideoFile:
         """Read from the index where it is whole, otherwise from the packets, which costs reading but no decoding."""
         with open_input(self._info.path) as container:
             stream = video_stream(self._info.path, container)
-            return _indexed_tick(stream, position) if _is_even(stream) else _scanned_tick(container, stream, position)
+            return (
+                _indexed_tick(stream, position)
+                if _is_even(stream)
+                else _scanned_tick(self._info.path, container, stream, position)
+            )
 
     def pictures(self, start: int | None, damage: Damage) -> Iterator[Picture]:
-        path = self._info.path
-        with open_input(path) as container:
-            stream = video_stream(path, container)
-            decoder = Decoder(path, container, stream, damage, self._info)
+        decoder = Decoder(self._info, damage)
+        try:
             convert = ToRgb(alpha=self._info.has_alpha)
             for frame, tick, until in decoder.frames_from(start):
-                yield Picture(tick, until, _Pixels(frame, convert, self._info.rotation))
-            _check_end(path, stream, decoder, self._info)
+                yield Picture(tick, until, _Pixels(frame, convert, self._info))
+            _check_end(decoder.until, self._info, whole=start is None)
+        finally:
+            decoder.close()
 
 
 class _Pixels:
     """The pixels of a decoded frame, converted when called."""
 
-    def __init__(self, frame: VideoFrame, convert: ToRgb, rotation: int) -> None:
-        self._frame, self._convert, self._rotation = frame, convert, rotation
+    def __init__(self, frame: VideoFrame, convert: ToRgb, info: VideoInfo) -> None:
+        self._frame, self._convert, self._info = frame, convert, info
 
     def __call__(self) -> tuple[Image, Image | None]:
-        rgb, alpha = self._convert(self._frame)
-        return upright(rgb, self._rotation), None if alpha is None else upright(alpha, self._rotation)
+        try:
+            rgb, alpha = self._convert(self._frame)
+        except av.FFmpegError as problem:
+            raise MediaError(f"{self._info.path}: its pictures cannot become RGB: {words(problem)}.") from problem
+        rotation = self._info.rotation
+        return upright(rgb, rotation), None if alpha is None else upright(alpha, rotation)
 
 
 class Decoder:
     """Frames of one stream in the order of showing, with strictly rising ticks."""
 
-    def __init__(
-        self, path: Path, container: InputContainer, stream: VideoStream, damage: Damage, info: VideoInfo
-    ) -> None:
-        self._path = path
-        self._container = container
-        self._stream = stream
+    def __init__(self, info: VideoInfo, damage: Damage) -> None:
+        self._info = info
         self._damage = damage
         self.until: int | None = None
+        """When the last frame so far goes away."""
         self._last = 0
-        self._even = not info.variable_rate
-        self._own: VideoCodecContext | None = None
-        name = stream.codec_context.name
-        if info.has_alpha and name in _ALPHA_DECODERS:
-            self._own = cast("VideoCodecContext", VideoCodecContext.create(_ALPHA_DECODERS[name], "r"))
-            self._own.extradata = stream.codec_context.extradata
-        else:
-            stream.thread_type = ThreadType.AUTO
+        self._times: deque[int] = deque()
+        self._open()
+        self._step = _nominal_ticks(self._stream)
         # AVI stores no times of showing. Its packets come in even steps, so the n-th frame shown gets the n-th
         # packet's time; that needs counting from the start.
-        self._counted = container.format.name == "avi" and stream.codec_context.has_b_frames
-        self._times: deque[int] = deque()
-        self._step = _nominal_ticks(stream)
+        self._counted = info.container == "avi" and self._stream.codec_context.has_b_frames
 
-    def frames_from(self, start: int | None) -> Iterator[tuple[VideoFrame, int, int]]:
+    def _open(self) -> None:
+        self._container = open_input(self._info.path)
+        self._stream = video_stream(self._info.path, self._container)
+        self._own: VideoCodecContext | None = None
+        name = self._stream.codec_context.name
+        if self._info.has_alpha and name in _ALPHA_DECODERS:
+            self._own = cast("VideoCodecContext", VideoCodecContext.create(_ALPHA_DECODERS[name], "r"))
+            self._own.extradata = self._stream.codec_context.extradata
+        else:
+            self._stream.thread_type = ThreadType.AUTO
+
+    def close(self) -> None:
+        self._container.close()
+
+    def frames_from(self, start: int | None) -> Iterator[_Timed]:
         """(frame, tick, until) from the frame at tick `start` on. Seeks, and checks that it landed early enough."""
-        if start is None or self._counted or not self._container.format.name:
-            yield from self._after(start, self._decoded())
+        if start is None or self._counted:
+            yield from self._after(start)
             return
         step_back = 0
-        while True:
-            target = start - step_back
-            if not self._seek(target):
-                self._rewind()
-                yield from self._after(start, self._decoded())
-                return
+        while start - step_back > self._info.first_tick and self._seek(start - step_back):
             frames = self._decoded()
-            first = next(self._whole(start, frames), None)
-            if first is not None:
-                yield first
+            landing = self._land(start, frames)
+            if landing is not None:
+                yield from landing
                 yield from frames
                 return
-            at_start = self._stream.start_time is None or target <= self._stream.start_time
-            if at_start:
-                self._rewind()
-                yield from self._after(start, self._decoded())
-                return
-            second = max(1, int(1 / (self._stream.time_base or Fraction(1))))
-            step_back = max(second, 4 * step_back)
+            step_back = max(1, int(1 / self._info.time_base), 4 * step_back)
+        self._container.close()
+        self._open()
+        self._forget()
+        yield from self._after(start)
 
-    def _whole(
-        self, start: int, frames: Iterator[tuple[VideoFrame, int, int]]
-    ) -> Iterator[tuple[VideoFrame, int, int]]:
-        """The first frame at or after `start`, provided a key frame was shown at or before it and so all it was made
-        from was decoded."""
+    def _land(self, start: int, frames: Iterator[_Timed]) -> list[_Timed] | None:
+        """The first frame at or after `start`, or nothing if the file ends before; None if the seek led too late.
+
+        It is early enough if the first frame read is not behind `start`, and a key frame is shown at or before it:
+        then all that the frame was made from has been decoded.
+        """
         key_seen, earliest = False, None
         for item in frames:
             frame, tick, _ = item
             earliest = tick if earliest is None else earliest
             key_seen = key_seen or bool(frame.key_frame)
             if tick >= start:
-                # Landing behind the target would lose frames in between.
-                if key_seen and (earliest <= start or earliest == self._stream.start_time):
-                    yield item
-                return
+                return [item] if key_seen and earliest <= start else None
+        return [] if key_seen else None
 
-    @staticmethod
-    def _after(
-        start: int | None, frames: Iterator[tuple[VideoFrame, int, int]]
-    ) -> Iterator[tuple[VideoFrame, int, int]]:
-        return (item for item in frames if start is None or item[1] >= start)
+    def _after(self, start: int | None) -> Iterator[_Timed]:
+        return (item for item in self._decoded() if start is None or item[1] >= start)
 
     def _seek(self, tick: int) -> bool:
         try:
@@ -150,25 +154,19 @@ class Decoder:
         self._forget()
         return True
 
-    def _rewind(self) -> None:
-        self._container.close()
-        self._container = open_input(self._path)
-        self._stream = video_stream(self._path, self._container)
-        self._forget()
-
     def _forget(self) -> None:
         self.until = None
         self._times.clear()
         if self._own is not None:
             self._own.flush_buffers()
 
-    def _decoded(self) -> Iterator[tuple[VideoFrame, int, int]]:
+    def _decoded(self) -> Iterator[_Timed]:
         for frame in self._raw():
             tick = self._times.popleft() if self._counted and self._times else frame.pts
             if tick is None or (self.until is not None and tick <= self._last):
                 # A missing or repeated stamp: show it when the one before goes away.
                 tick = self.until if self.until is not None else 0
-            if self._even and self.until is not None:
+            if not self._info.variable_rate and self.until is not None:
                 # Packets that a demuxer skipped over leave nothing but their place.
                 self._damage.missing += max(0, tick - self.until + self._step // 2) // self._step
             length = frame.duration if frame.duration and frame.duration > 0 else self._step
@@ -179,14 +177,7 @@ class Decoder:
             yield frame, tick, self.until
 
     def _raw(self) -> Iterator[VideoFrame]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except (av.FFmpegError, OSError) as problem:
-                raise MediaError(f"{self._path}: FFmpeg cannot read on: {words(problem)}.") from problem
+        for packet in packets(self._info.path, self._container, self._stream):
             if packet.size and self._counted and packet.dts is not None:
                 self._times.append(packet.dts)
             try:
@@ -228,9 +219,9 @@ def _indexed_tick(stream: VideoStream, position: int) -> int | None:
     return stream.start_time + position * step
 
 
-def _scanned_tick(container: InputContainer, stream: VideoStream, position: int) -> int | None:
+def _scanned_tick(path: Path, container: InputContainer, stream: VideoStream, position: int) -> int | None:
     ticks: list[int] = []
-    for packet in container.demux(stream):
+    for packet in packets(path, container, stream):
         tick = packet.dts if container.format.name == "avi" else packet.pts
         if packet.size and not packet.is_discard and tick is not None:
             ticks.append(tick)
@@ -240,16 +231,18 @@ def _scanned_tick(container: InputContainer, stream: VideoStream, position: int)
     return ticks[position] if position < len(ticks) else None
 
 
-def _check_end(path: Path, stream: VideoStream, decoder: Decoder, info: VideoInfo) -> None:
+def _check_end(until: int | None, info: VideoInfo, *, whole: bool) -> None:
     """The file was read to its end: was that the end its header announces?"""
-    if decoder.until is None:
-        raise MediaError(f"{path}: no frame of its video stream could be decoded.")
-    if info.duration is None or stream.start_time is None:
+    if until is None:
+        if whole:
+            raise MediaError(f"{info.path}: no frame of its video stream could be decoded.")
         return
-    read = (decoder.until - stream.start_time) * info.time_base
+    if info.duration is None:
+        return
+    read = (until - info.first_tick) * info.time_base
     # Half a second, or two frames at low rates: containers round, and announce the longest stream.
     if read < info.duration - max(Fraction(1, 2), 2 / info.fps):
         raise MediaError(
-            f"{path}: ends after {float(read):.2f} s although its header announces {float(info.duration):.2f} s; the "
-            f'file was cut off or is damaged. To use what is there, set "end" to {float(read):.2f}.'
+            f"{info.path}: ends after {float(read):.2f} s although its header announces {float(info.duration):.2f} s; "
+            f'the file was cut off or is damaged. To use what is there, set "end" to {float(read):.2f}.'
         )

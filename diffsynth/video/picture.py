@@ -5,6 +5,7 @@ from typing import cast
 import av
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorTrc
 
 from diffsynth.frames import Image
 from diffsynth.video.conversion import Conversion
@@ -27,7 +28,10 @@ class ToRgb:
 
     def __call__(self, frame: VideoFrame) -> tuple[Image, Image | None]:
         """The frame's (H, W, 3) RGB as stored (not yet turned), and its (H, W) alpha if asked for."""
-        out = self._convert(frame, _colours(frame))
+        arguments = _colours(frame)
+        # Not used for plain RGB, but swscale refuses files that carry a reserved number here.
+        frame.color_primaries, frame.color_trc = ColorPrimaries.UNSPECIFIED, ColorTrc.UNSPECIFIED
+        out = self._convert(frame, arguments)
         pixels = cast("Image", out.to_ndarray())
         if self._alpha:
             return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])

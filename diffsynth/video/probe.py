@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from diffsynth.errors import MediaError
-from diffsynth.video.ffmpeg import has_decoder, open_input, video_stream, words
+from diffsynth.video.ffmpeg import has_decoder, open_input, packets, video_stream, words
 from diffsynth.video.geometry import display_size
 from diffsynth.video.info import AudioInfo, VideoInfo
 from diffsynth.video.picture import ToRgb, has_alpha_plane, is_hdr, rotation_of
@@ -26,7 +26,7 @@ def probe(path: Path | str) -> VideoInfo:
         stream = video_stream(path, container)
         if not has_decoder(stream):
             raise MediaError(f"{path}: its video is in a format that this FFmpeg has no decoder for.")
-        variable = _is_variable(container, stream)
+        variable = _is_variable(path, container, stream)
     # Opened again: looking at packets has moved the reading position, and not every format can seek back.
     with open_input(path) as container:
         stream = video_stream(path, container)
@@ -84,16 +84,13 @@ def _describe(
 
 
 def _first_frame(path: Path, container: InputContainer, stream: VideoStream) -> VideoFrame:
-    problem: BaseException | None = None
-    try:
-        for packet in container.demux(stream):
-            try:
-                for frame in packet.decode():
-                    return frame
-            except av.FFmpegError as found:
-                problem = problem or found
-    except (av.FFmpegError, OSError) as found:
-        problem = problem or found
+    problem: av.FFmpegError | None = None
+    for packet in packets(path, container, stream):
+        try:
+            for frame in packet.decode():
+                return frame
+        except av.FFmpegError as found:
+            problem = problem or found
     said = f": {words(problem)}" if problem is not None else ""
     raise MediaError(f"{path}: no frame of its video stream could be decoded{said}.") from problem
 
@@ -111,15 +108,15 @@ def _duration(container: InputContainer, stream: VideoStream, time_base: Fractio
     return Fraction(container.duration, 1_000_000) if container.duration else None
 
 
-def _is_variable(container: InputContainer, stream: VideoStream) -> bool:
+def _is_variable(path: Path, container: InputContainer, stream: VideoStream) -> bool:
     time_base = stream.time_base or Fraction(1, 1000)
     rate = stream.average_rate or stream.guessed_rate
     entries = stream.index_entries
     if stream.frames and len(entries) == stream.frames:
         stamps = [entry.timestamp for entry in entries]
     else:
-        packets = islice(container.demux(stream), _PACKETS_LOOKED_AT)
-        stamps = sorted(packet.pts for packet in packets if packet.pts is not None)
+        first = islice(packets(path, container, stream), _PACKETS_LOOKED_AT)
+        stamps = sorted(packet.pts for packet in first if packet.pts is not None)
         # Frames still to come may belong between the last ones.
         stamps = stamps[: -16 if len(stamps) > 32 else None]
     if rate is None or len(stamps) < 3:

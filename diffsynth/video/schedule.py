@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from diffsynth.frames import Timing
+from diffsynth.timing import Timing
 
 
 class Schedule:

@@ -13,8 +13,10 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
+from diffsynth.disk import sync
 from diffsynth.errors import DiffSynthError, MediaError
-from diffsynth.frames import Image, Timing, sync
+from diffsynth.frames import Image
+from diffsynth.timing import Timing
 from diffsynth.video.audio import AudioRange, AudioTrack, holds_sound
 from diffsynth.video.encoders import Encoder, encoder_for
 from diffsynth.video.ffmpeg import words

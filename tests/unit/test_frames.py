@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffsynth.errors import StoreError
-from diffsynth.frames import FrameStore, FrameWriter, Timing, is_complete
+from diffsynth.frames import FrameStore, FrameWriter, is_complete
+from diffsynth.timing import Timing
 
 TIME_BASE = Fraction(1, 12800)
 

@@ -11,8 +11,9 @@ import pytest
 from media import BEEP_EVERY, CODECS, Media, beeps, ffmpeg, pixels, shown_frames, sound
 
 from diffsynth.errors import MediaError
-from diffsynth.frames import FrameStore, FrameWriter, Timing
+from diffsynth.frames import FrameStore, FrameWriter
 from diffsynth.images import read_image
+from diffsynth.timing import Timing
 from diffsynth.video.clip import Clip, open_clip
 from diffsynth.video.ingest import ingest, write_frames
 from diffsynth.video.options import CODEC_SUFFIXES, Geometry, Selection, VideoOptions

@@ -1,0 +1,67 @@
+"""Files that a crash, a full disk or a second process cannot spoil."""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from diffsynth.errors import StoreError
+
+
+def write_aside(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a crash leaves the whole file or the old one, never a part."""
+    aside = path.with_name(f".{path.name}.partial")
+    with aside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a finished file, or the renames inside a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def lock(path: Path) -> int:
+    descriptor = os.open(path / "writer.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        # The kernel drops the lock when its holder dies, however it dies.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StoreError(
+            f"{path}: another process is writing here. Wait for it, or choose another output folder."
+        ) from None
+    return descriptor
+
+
+class disk_errors:  # noqa: N801  reads as a statement
+    """Turns what the disk says (full, read-only, gone) into a `StoreError` that names the store."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            raise StoreError(
+                f"{self.path}: cannot be written: {error.strerror}. Nothing was marked complete; free space or choose "
+                "another output folder, and run the same config again to continue."
+            ) from error
