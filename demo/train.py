@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from demo.recipe.joint_stage import Plan, train_depth, train_joint
+from demo.recipe.joint_stage import Plan, Workshop, train_depth, train_joint
 from demo.recipe.models import new_scheduler
 from demo.recipe.pictures import PictureSet
 from demo.recipe.vae_stage import train_vae
@@ -65,7 +65,7 @@ def chosen_plan(args: argparse.Namespace) -> Plan:
 def main() -> None:
     args = parse()
     torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)  # noqa: FBT003 - takes no keyword
+    torch.set_flush_denormal(True)
     plan = chosen_plan(args)
     print(f"plan {plan}", flush=True)
     model, started = args.work / "model", time.monotonic()
@@ -80,13 +80,16 @@ def main() -> None:
     print(f"pictures after {time.monotonic() - started:.0f} s", flush=True)
     if args.until == "pictures":
         return
-    vae = train_vae(sets[LARGE], args.work / "vae.pt", plan.vae_steps, plan.seed, args.device, args.save_seconds)
+    vae = train_vae(
+        sets[LARGE], args.work / "vae.pt", plan.vae_steps, seed=plan.seed, device=args.device, every=args.save_seconds
+    )
     vae.save_pretrained(model / "vae")
     if args.until == "vae":
         return
-    train_joint(plan, sets, vae, tokenizer, args.work, args.device, args.save_seconds)
+    shop = Workshop(plan, sets, vae, tokenizer, args.work, args.device)
+    train_joint(shop, args.save_seconds)
     if args.until == "depth" and plan.depth_steps:
-        train_depth(plan, sets, vae, tokenizer, args.work, args.device, args.save_seconds)
+        train_depth(shop, args.save_seconds)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ LOG_VARIANCE = -6.0
 
 def as_tensor(pictures: np.ndarray, device: str = "cpu") -> Tensor:
     """(N, H, W, 3) uint8 to (N, 3, H, W) in -1 … 1."""
-    tensor = torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    tensor = torch.from_numpy(np.array(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
     return tensor.contiguous(memory_format=torch.channels_last)
 
 
@@ -48,7 +48,9 @@ def draw_batch(pictures: np.ndarray, seed: int, step: int) -> np.ndarray:
     return np.stack(crops)
 
 
-def train_vae(pictures: PictureSet, state_path: Path, steps: int, seed: int, device: str, every: float) -> AutoencoderKL:
+def train_vae(
+    pictures: PictureSet, state_path: Path, steps: int, *, seed: int, device: str, every: float
+) -> AutoencoderKL:
     torch.manual_seed(seed)
     vae = fresh_vae().to(device, memory_format=torch.channels_last)
     optimizer = Pair([vae], adam_lr=2.5e-3, muon_lr=0.015, smallest=8)
@@ -86,7 +88,7 @@ def train_vae(pictures: PictureSet, state_path: Path, steps: int, seed: int, dev
 
 @torch.no_grad()
 def standardise(vae: AutoencoderKL, pictures: np.ndarray, device: str) -> AutoencoderKL:
-    """Moves the latents' means to 0 and their common deviation to 1, inside the 1×1 convolutions around them."""
+    """Moves the latents' means to 0 and their common deviation to 1, inside the 1 by 1 convolutions around them."""
     sample = np.linspace(0, len(pictures) - 1, 128).astype(int)
     latents = torch.cat([vae.encode(as_tensor(pictures[k : k + 1], device)).latent_dist.mean for k in sample])
     mean, scale = latents.mean((0, 2, 3)), latents.std((0, 2, 3)).square().mean().sqrt()

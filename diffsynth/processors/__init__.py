@@ -1,0 +1,1 @@
+"""What a control net gets to see: edges, depth, poses, made from frames."""
