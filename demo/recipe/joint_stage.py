@@ -33,13 +33,15 @@ class Plan:
     scenes: int
     batch: int
     seed: int
+    polish_steps: int = 0
 
-    def lengthened(self, steps: int | None, vae_steps: int | None, depth_steps: int | None) -> "Plan":
+    def lengthened(self, steps: int | None, depth_steps: int | None, polish_steps: int | None) -> "Plan":
+        """The same plan with other lengths. The autoencoder's can't change: all else was trained on its latents."""
         return replace(
             self,
             steps=steps or self.steps,
-            vae_steps=vae_steps or self.vae_steps,
             depth_steps=self.depth_steps if depth_steps is None else depth_steps,
+            polish_steps=self.polish_steps if polish_steps is None else polish_steps,
         )
 
 
