@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from demo.recipe.joint_stage import Plan, train_depth, train_joint
+from demo.recipe.joint_stage import Plan, Workshop, train_depth, train_joint
 from demo.recipe.models import new_scheduler
 from demo.recipe.pictures import PictureSet
-from demo.recipe.vae_stage import train_vae
+from demo.recipe.vae_stage import polish_decoder, train_vae
 from demo.recipe.words import write_tokenizer
 
 WORK = Path(__file__).parent / "work"
@@ -30,6 +30,7 @@ def parse() -> argparse.Namespace:
     length.add_argument("--budget-minutes", type=float, help="choose the steps so that all takes about this long")
     parser.add_argument("--vae-steps", type=int, help="steps of the autoencoder's stage")
     parser.add_argument("--depth-steps", type=int, help="steps of the depth net's stage; 0 leaves it out")
+    parser.add_argument("--polish-steps", type=int, help="further steps of the decoder, after all else; 0 by default")
     parser.add_argument("--scenes", type=int, default=2400, help="scenes per picture size")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
@@ -49,14 +50,14 @@ def chosen_plan(args: argparse.Namespace) -> Plan:
         seconds = args.budget_minutes * 60
         steps = int(0.62 * seconds / SECONDS_PER_STEP["joint"])
         vae, depth = int(0.18 * seconds / SECONDS_PER_STEP["vae"]), int(0.2 * seconds / SECONDS_PER_STEP["depth"])
-        plan = Plan(steps, vae, depth, args.scenes, args.batch, args.seed)
+        plan = Plan(steps, vae, depth, args.scenes, args.batch, args.seed, args.polish_steps or 0)
     elif kept is not None:
-        plan = kept.lengthened(args.steps, args.vae_steps, args.depth_steps)
+        plan = kept.lengthened(args.steps, args.depth_steps, args.polish_steps)
     else:
         steps = args.steps or 6000
         vae = args.vae_steps if args.vae_steps is not None else max(1, steps // 3)
         depth = args.depth_steps if args.depth_steps is not None else steps // 3
-        plan = Plan(steps, vae, depth, args.scenes, args.batch, args.seed)
+        plan = Plan(steps, vae, depth, args.scenes, args.batch, args.seed, args.polish_steps or 0)
     args.work.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(plan.__dict__, indent=2), encoding="utf-8")
     return plan
@@ -65,7 +66,7 @@ def chosen_plan(args: argparse.Namespace) -> Plan:
 def main() -> None:
     args = parse()
     torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)  # noqa: FBT003 - takes no keyword
+    torch.set_flush_denormal(True)
     plan = chosen_plan(args)
     print(f"plan {plan}", flush=True)
     model, started = args.work / "model", time.monotonic()
@@ -80,13 +81,27 @@ def main() -> None:
     print(f"pictures after {time.monotonic() - started:.0f} s", flush=True)
     if args.until == "pictures":
         return
-    vae = train_vae(sets[LARGE], args.work / "vae.pt", plan.vae_steps, plan.seed, args.device, args.save_seconds)
+    vae = train_vae(
+        sets[LARGE], args.work / "vae.pt", plan.vae_steps, seed=plan.seed, device=args.device, every=args.save_seconds
+    )
     vae.save_pretrained(model / "vae")
     if args.until == "vae":
         return
-    train_joint(plan, sets, vae, tokenizer, args.work, args.device, args.save_seconds)
+    shop = Workshop(plan, sets, vae, tokenizer, args.work, args.device)
+    train_joint(shop, args.save_seconds)
     if args.until == "depth" and plan.depth_steps:
-        train_depth(plan, sets, vae, tokenizer, args.work, args.device, args.save_seconds)
+        train_depth(shop, args.save_seconds)
+    if args.until == "depth" and plan.polish_steps:
+        vae = polish_decoder(
+            vae,
+            sets[LARGE],
+            args.work / "polish.pt",
+            plan.polish_steps,
+            seed=plan.seed,
+            device=args.device,
+            every=args.save_seconds,
+        )
+        vae.save_pretrained(model / "vae")
 
 
 if __name__ == "__main__":

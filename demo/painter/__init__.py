@@ -1,9 +1,9 @@
 """Paints little scenes, and knows everything about them: depth, lines, segmentation, motion, occlusion.
 
-    scene = Scene.from_seed(7)
-    picture = paint(scene, "oil", "winter", "sunset", frame=0, size=(192, 192))
-    for frame in paint_clip(scene, "photo", "summer", "day", frames=24, size=(256, 192)):
-        frame.picture, frame.depth, frame.lines, frame.segmentation, frame.flow, frame.occlusion
+scene = Scene.from_seed(7)
+picture = paint(scene, "oil", "winter", "sunset", frame=0, size=(192, 192))
+for frame in paint_clip(scene, "photo", "summer", "day", frames=24, size=(256, 192)):
+    frame.picture, frame.depth, frame.lines, frame.segmentation, frame.flow, frame.occlusion
 """
 
 from demo.painter.canvas import Canvas, Size, draw

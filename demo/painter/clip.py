@@ -30,13 +30,15 @@ class ClipFrame:
     canvas: Canvas
 
 
-def paint(scene: Scene, style: Style, season: Season, time: Time, frame: float, size: Size) -> NDArray[np.uint8]:
+def paint(
+    scene: Scene, style: Style, season: Season, time: Time, *, frame: float = 0.0, size: Size
+) -> NDArray[np.uint8]:
     """One picture, (H, W, 3) RGB."""
     return render(Lit(draw(scene, frame, size), season, time), style)
 
 
 def paint_clip(
-    scene: Scene, style: Style, season: Season, time: Time, frames: int, size: Size, start: float = 0.0
+    scene: Scene, style: Style, season: Season, time: Time, *, frames: int, size: Size, start: float = 0.0
 ) -> Iterator[ClipFrame]:
     """The scene in motion, one frame at a time; memory doesn't grow with the clip."""
     canvas = draw(scene, start, size)

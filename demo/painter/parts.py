@@ -49,11 +49,12 @@ class Part:
 def place(
     shapes: list[Shape],
     label: str,
+    *,
     foot: tuple[float, float],
     size: float,
     moved: tuple[float, float],
     nearness: float,
-    first_family: int,
+    family: int,
     ground_family: int,
 ) -> list[Part]:
     """Puts a thing's shapes into the scene; `moved` is how far the whole thing has gone since rest.
@@ -61,7 +62,6 @@ def place(
     A shadow belongs to the ground it falls on: nobody draws a line around it.
     """
     parts: list[Part] = []
-    family = first_family
     to_scene = np.array([[size, 0.0, foot[0]], [0.0, size, foot[1]]])
     to_shape = np.array([[1 / size, 0.0, -foot[0] / size], [0.0, 1 / size, -foot[1] / size]])
     for shape in shapes:

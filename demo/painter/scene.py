@@ -174,7 +174,9 @@ class _Draw:
         count = 3 + self.pick(2)
         puffs = tuple((self.between(-0.02, 0.02), self.between(0.04, 0.065)) for _ in range(count))
         y = self.between(0.07, horizon * 0.55)
-        return Cloud(self.between(LEFT, RIGHT), y, self.between(0.8, 1.5), puffs, self.side() * self.between(0.001, 0.003))
+        return Cloud(
+            self.between(LEFT, RIGHT), y, self.between(0.8, 1.5), puffs, self.side() * self.between(0.001, 0.003)
+        )
 
     def landscape(self, backdrop: Scene) -> Scene:
         ground = self.rng.random()

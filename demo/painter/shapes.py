@@ -55,17 +55,22 @@ def ellipse(x: float, y: float, rx: float, ry: float | None = None, points: int 
     return np.column_stack([x + rx * np.cos(angle), y + (rx if ry is None else ry) * np.sin(angle)])
 
 
-def arc(x: float, y: float, rx: float, ry: float, start: float, stop: float, points: int = 20) -> Polygon:
+UPPER = (np.pi, 2 * np.pi)
+"""The angles of an upper half."""
+
+
+def arc(x: float, y: float, rx: float, ry: float, span: tuple[float, float], *, points: int = 20) -> Polygon:
     """The part of an ellipse between two angles, closed by its chord. Angles run clockwise on the screen."""
-    angle = np.linspace(start, stop, points)
+    angle = np.linspace(*span, points)
     return np.column_stack([x + rx * np.cos(angle), y + ry * np.sin(angle)])
 
 
-def capsule(x0: float, y0: float, x1: float, y1: float, width: float, taper: float = 1.0) -> Polygon:
+def capsule(start: tuple[float, float], stop: tuple[float, float], width: float, taper: float = 1.0) -> Polygon:
     """A limb: a stroke with round ends, `taper` times as wide at its far end."""
+    (x0, y0), (x1, y1) = start, stop
     heading = np.arctan2(y1 - y0, x1 - x0)
-    near = arc(x0, y0, width / 2, width / 2, heading + np.pi / 2, heading + 3 * np.pi / 2, 8)
-    far = arc(x1, y1, width * taper / 2, width * taper / 2, heading - np.pi / 2, heading + np.pi / 2, 8)
+    near = arc(x0, y0, width / 2, width / 2, (heading + np.pi / 2, heading + 3 * np.pi / 2), points=8)
+    far = arc(x1, y1, width * taper / 2, width * taper / 2, (heading - np.pi / 2, heading + np.pi / 2), points=8)
     return np.concatenate([near, far])
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from demo.painter import things
 from demo.painter.parts import Paint, Part, Shape, place
 from demo.painter.scene import Cloud, Face, Figment, Lake, Ridge, Road, Scene, Thing
-from demo.painter.shapes import Affine, Polygon, arc, box, compose, ellipse, shear, shift, turn
+from demo.painter.shapes import UPPER, Affine, Polygon, arc, box, compose, ellipse, shear, shift, turn
 
 EDGE = 2.2
 """Half the width of everything that spans the picture, wide enough for any aspect and pan."""
@@ -51,12 +51,22 @@ class Stage:
         self,
         shapes: list[Shape],
         label: str,
+        *,
         foot: tuple[float, float],
         size: float,
         moved: tuple[float, float],
         near: float,
     ) -> None:
-        parts = place(shapes, label, foot, size, moved, near, self.family, self.ground_family)
+        parts = place(
+            shapes,
+            label,
+            foot=foot,
+            size=size,
+            moved=moved,
+            nearness=near,
+            family=self.family,
+            ground_family=self.ground_family,
+        )
         self.parts += parts
         self.family = max(self.family, *(part.family for part in parts))
 
@@ -86,14 +96,14 @@ class Stage:
         for k, (lift, radius) in enumerate(cloud.puffs):
             middle = 1.0 if 0 < k < len(cloud.puffs) - 1 else 0.72
             r = radius * cloud.size
-            polygons.append(arc(x + r, cloud.y, r * 1.25, (r + lift) * 1.25 * middle, np.pi, 2 * np.pi, 14))
+            polygons.append(arc(x + r, cloud.y, r * 1.25, (r + lift) * 1.25 * middle, span=UPPER, points=14))
             x += 1.2 * r
         self.add("cloud", Paint("cloud", foot=0.9), tuple(polygons), shift(cloud.speed * self.frame), (0.03, 0.0))
 
     def ridge(self, ridge: Ridge, label: str, role: str, near: float) -> None:
         scene = self.scene
         x = np.linspace(-EDGE, EDGE, 110)
-        height = ridge.height + sum(a * np.sin(f * x + p) for f, a, p in ridge.waves)
+        height = ridge.height + sum((a * np.sin(f * x + p) for f, a, p in ridge.waves), np.zeros_like(x))
         skyline = np.column_stack([x, scene.horizon - np.maximum(height, 0.006)])
         foot = scene.horizon + 0.02
         hill = np.concatenate([skyline, [[EDGE, foot], [-EDGE, foot]]])
@@ -154,14 +164,14 @@ class Stage:
         along = (thing.x + going + reach) % (2 * reach) - reach - thing.x if thing.speed else 0.0
         moved = (along + self.panned(share), 0.0)
         label = LABELS.get(thing.kind, thing.kind)
-        self.put(things.shapes_of(thing, self.frame), label, foot, scale, moved, share)
+        self.put(things.shapes_of(thing, self.frame), label, foot=foot, size=scale, moved=moved, near=share)
 
     def balloon(self) -> None:
         if self.scene.balloon is None:
             return
         x, y, size, colour = self.scene.balloon
         drift = (0.0012 * self.frame, 0.008 * np.sin(0.07 * self.frame))
-        self.put(things.balloon(colour), "balloon", (x, y + size), size, drift, 0.1)
+        self.put(things.balloon(colour), "balloon", foot=(x, y + size), size=size, moved=drift, near=0.1)
 
     def figment(self, figment: Figment, near: float) -> None:
         if figment.corners:
@@ -178,7 +188,8 @@ class Stage:
 
     def person(self, person: Face) -> None:
         unit = 0.24 * person.size
-        self.put(things.face(person, self.frame), "person", (person.x, person.y), unit, (0.0, 0.0), 0.9)
+        shapes = things.face(person, self.frame)
+        self.put(shapes, "person", foot=(person.x, person.y), size=unit, moved=(0.0, 0.0), near=0.9)
 
 
 def set_stage(scene: Scene, frame: float) -> list[Part]:

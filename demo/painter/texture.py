@@ -18,7 +18,9 @@ def noise(cells: int, seed: int) -> Floats:
     rng = np.random.default_rng([seed, cells])
     grid = rng.standard_normal((cells, cells)).astype(np.float32)
     tiled = np.tile(grid, (3, 3))
-    large = cv2.resize(tiled, (3 * _TILE, 3 * _TILE), interpolation=cv2.INTER_CUBIC)[_TILE : 2 * _TILE, _TILE : 2 * _TILE]
+    large = cv2.resize(tiled, (3 * _TILE, 3 * _TILE), interpolation=cv2.INTER_CUBIC)[
+        _TILE : 2 * _TILE, _TILE : 2 * _TILE
+    ]
     return np.asarray((large - large.mean()) / large.std(), dtype=np.float32)
 
 

@@ -1,10 +1,12 @@
 """Houses, trees, walkers: each is a list of shapes around the origin at its foot, one unit tall or so."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from demo.painter.parts import Paint, Shape
-from demo.painter.scene import Face, Thing
-from demo.painter.shapes import Polygon, apply, arc, box, capsule, compose, ellipse, outline, shift, smooth, turn
+from demo.painter.scene import Face, Thing, ThingKind
+from demo.painter.shapes import UPPER, Polygon, apply, arc, box, capsule, compose, ellipse, outline, shift, smooth, turn
 
 DARK = Paint("dark")
 GLASS = Paint("glass", foot=1.1)
@@ -12,23 +14,7 @@ GLASS = Paint("glass", foot=1.1)
 
 def shapes_of(thing: Thing, frame: float) -> list[Shape]:
     """The thing at `frame`, without its path across the picture."""
-    match thing.kind:
-        case "tree":
-            return _tree(thing, frame)
-        case "bush":
-            return _bush(thing)
-        case "house":
-            return _house(thing, frame)
-        case "car":
-            return _car(thing, frame)
-        case "boat":
-            return _boat(thing, frame)
-        case "ball":
-            return _ball(thing, frame)
-        case "figure":
-            return _figure(thing, frame)
-        case "snowman":
-            return _snowman()
+    return _DRAW[thing.kind](thing, frame)
 
 
 def _shadow(width: float, y: float = 0.0) -> Shape:
@@ -67,11 +53,11 @@ def _tree(thing: Thing, frame: float) -> list[Shape]:
     ]
 
 
-def _bush(thing: Thing) -> list[Shape]:
-    crown = (arc(-0.16, 0, 0.15, 0.2, np.pi, 2 * np.pi), arc(0.14, 0, 0.15, 0.17, np.pi, 2 * np.pi))
+def _bush(thing: Thing, _frame: float) -> list[Shape]:
+    crown = (arc(-0.16, 0, 0.15, 0.2, UPPER), arc(0.14, 0, 0.15, 0.17, UPPER))
     return [
         _shadow(0.28),
-        Shape(Paint(_leaves(thing, 1), foot=0.76), (*crown, arc(0, 0, 0.17, 0.29, np.pi, 2 * np.pi))),
+        Shape(Paint(_leaves(thing, 1), foot=0.76), (*crown, arc(0, 0, 0.17, 0.29, UPPER))),
         Shape(Paint(_leaves(thing, 1) + "_lit"), (ellipse(-0.05, -0.19, 0.08, 0.06),), lined=False),
     ]
 
@@ -85,7 +71,9 @@ def _house(thing: Thing, frame: float) -> list[Shape]:
     shapes += [
         Shape(Paint("chimney"), (box(0.2, -1.22 * tall, 0.32, -0.75 * tall),)),
         Shape(side, (box(0.12, -0.62 * tall, 0.55, 0.0),)),
-        Shape(wall, (outline((-0.5, 0), (-0.5, -0.62 * tall), (-0.19, -1.04 * tall), (0.12, -0.62 * tall), (0.12, 0)),)),
+        Shape(
+            wall, (outline((-0.5, 0), (-0.5, -0.62 * tall), (-0.19, -1.04 * tall), (0.12, -0.62 * tall), (0.12, 0)),)
+        ),
         Shape(
             Paint("roof", foot=0.88),
             (outline((-0.19, -1.12 * tall), (0.37, -1.12 * tall), (0.64, -0.58 * tall), (0.1, -0.58 * tall)),),
@@ -174,7 +162,9 @@ def _ball(thing: Thing, frame: float) -> list[Shape]:
     squash = 1.0 - 0.12 * max(0.0, 1 + hop / 0.12) if hop > -0.12 else 1.0
     lift = compose(shift(0, hop), turn(0.0, (0, 0), (2 - squash, squash)))
     spin = compose(lift, turn(thing.phase + thing.speed * frame / 0.06, (0, -0.25)))
-    wedge = [arc(0, -0.25, 0.25, 0.25, angle, angle + np.pi / 3, 8) for angle in (0, 2 * np.pi / 3, 4 * np.pi / 3)]
+    wedge = [
+        arc(0, -0.25, 0.25, 0.25, (angle, angle + np.pi / 3), points=8) for angle in (0, 2 * np.pi / 3, 4 * np.pi / 3)
+    ]
     stripes = tuple(np.concatenate([piece, [[0.0, -0.25]]]) for piece in wedge)
     return [
         _shadow(0.2),
@@ -191,7 +181,7 @@ def _figure(thing: Thing, frame: float) -> list[Shape]:
     coat, scarf = Paint(f"toy{thing.colour}"), Paint(f"toy{(thing.colour + 2) % 6}")
     body = smooth([(-0.1, -0.72), (-0.17, -0.32), (0.17, -0.32), (0.1, -0.72), (0, -0.78)], 5)
     hips, shoulder = (0.0, -0.36), (0.0, -0.66)
-    leg, arm = capsule(0, -0.36, 0, -0.05, 0.1, 0.9), capsule(0, -0.65, 0, -0.42, 0.085, 0.9)
+    leg, arm = capsule((0, -0.36), (0, -0.05), 0.1, 0.9), capsule((0, -0.65), (0, -0.42), 0.085, 0.9)
     boot = _mirrored(ellipse(0.03, -0.035, 0.085, 0.045), heading)
     shapes = [_shadow(0.2)]
     for way in (1, -1):
@@ -212,7 +202,7 @@ def _figure(thing: Thing, frame: float) -> list[Shape]:
 
 def _headgear(thing: Thing, bob: np.ndarray, heading: float) -> list[Shape]:
     if thing.variant == 0:
-        cap = arc(0, -0.9, 0.135, 0.14, np.pi, 2 * np.pi)
+        cap = arc(0, -0.9, 0.135, 0.14, UPPER)
         return [
             Shape(Paint(f"toy{(thing.colour + 2) % 6}"), (cap,), bob),
             Shape(Paint("cream"), (ellipse(0, -1.05, 0.045),), bob),
@@ -220,11 +210,11 @@ def _headgear(thing: Thing, bob: np.ndarray, heading: float) -> list[Shape]:
     if thing.variant == 1:
         hair = smooth([(-0.14, -0.8), (-0.16, -0.98), (0, -1.06), (0.14, -0.98), (0.12, -0.92), (-0.04, -0.94)], 4)
         return [Shape(Paint(f"hair{thing.colour % 5}"), (_mirrored(hair, heading),), bob)]
-    brim, crown = ellipse(0, -0.97, 0.2, 0.035), arc(0, -0.97, 0.12, 0.13, np.pi, 2 * np.pi)
+    brim, crown = ellipse(0, -0.97, 0.2, 0.035), arc(0, -0.97, 0.12, 0.13, UPPER)
     return [Shape(Paint("straw"), (crown,), bob), Shape(Paint("straw", 1.05), (brim,), bob)]
 
 
-def _snowman() -> list[Shape]:
+def _snowman(_thing: Thing, _frame: float) -> list[Shape]:
     return [
         _shadow(0.3),
         Shape(Paint("snowball", foot=0.86), (ellipse(0, -0.24, 0.27, 0.26),)),
@@ -233,6 +223,18 @@ def _snowman() -> list[Shape]:
         Shape(Paint("toy2"), (outline((0.0, -0.65), (0.2, -0.6), (0.0, -0.58)),)),
         Shape(DARK, (ellipse(-0.07, -0.69, 0.025), ellipse(0.07, -0.69, 0.025)), lined=False),
     ]
+
+
+_DRAW: dict[ThingKind, Callable[[Thing, float], list[Shape]]] = {
+    "tree": _tree,
+    "bush": _bush,
+    "house": _house,
+    "car": _car,
+    "boat": _boat,
+    "ball": _ball,
+    "figure": _figure,
+    "snowman": _snowman,
+}
 
 
 def balloon(colour: int) -> list[Shape]:
@@ -263,7 +265,7 @@ def face(person: Face, frame: float) -> list[Shape]:
         lid = compose(nod, turn(0.0, (x, -0.05), (1.0, blink)))
         eyes.append(Shape(DARK, (ellipse(x, -0.05, 0.085, 0.12),), lid))
         eyes.append(Shape(Paint("cream"), (ellipse(x - 0.025, -0.09, 0.03),), lid, lined=False))
-    brows = tuple(capsule(x - 0.15, -0.3 + 0.03, x + 0.15, -0.3 - 0.03 * np.sign(-x), 0.06) for x in (-0.3, 0.3))
+    brows = tuple(capsule((x - 0.15, -0.27), (x + 0.15, -0.3 + 0.03 * np.sign(x)), 0.06) for x in (-0.3, 0.3))
     head = smooth(
         [(-0.78, -0.5), (-0.82, 0.2), (-0.55, 0.85), (0, 1.08), (0.55, 0.85), (0.82, 0.2), (0.78, -0.5), (0, -1.1)]
     )
@@ -303,5 +305,5 @@ def _hair(style: int) -> tuple[tuple[Polygon, ...], tuple[Polygon, ...]]:
         return (long,), (fringe,)
     if style == 2:
         return (ellipse(0.0, -1.35, 0.42),), (fringe,)
-    curls = [ellipse(0.92 * np.cos(a), -0.45 + 0.8 * np.sin(a), 0.36) for a in np.linspace(np.pi, 2 * np.pi, 7)]
+    curls = [ellipse(0.92 * np.cos(a), -0.45 + 0.8 * np.sin(a), 0.36) for a in np.linspace(*UPPER, 7)]
     return tuple(curls), (smooth([(-0.78, -0.3), (-0.8, -0.8), (0, -1.2), (0.8, -0.8), (0.78, -0.3), (0, -0.66)]),)

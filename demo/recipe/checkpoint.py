@@ -1,6 +1,5 @@
 """State on disk that survives being killed at any moment."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -9,7 +8,7 @@ import torch
 def save(path: Path, state: dict[str, object]) -> None:
     fresh = path.with_suffix(".part")
     torch.save(state, fresh)
-    os.replace(fresh, path)
+    fresh.replace(path)
 
 
 def load(path: Path) -> dict[str, object] | None:

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,8 +17,12 @@ from demo.recipe.optim import Average, Pair, course
 from demo.recipe.pictures import WAYS, PictureSet
 from demo.recipe.vae_stage import encode_set
 
-SMALL_SHARE = 0.55
-"""The first share of the steps runs on small pictures, at less than half the cost."""
+SMALL_SHARE = 0.75
+"""The first share of the steps runs on small pictures, at half the cost."""
+
+Stage = Literal["joint", "depth"]
+MAPS: dict[Stage, dict[str, float]] = {"joint": {"soft": 0.65, "canny": 0.35}, "depth": {"depth": 1.0}}
+"""What the net sees at each stage, and how often."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,31 @@ class Plan:
     scenes: int
     batch: int
     seed: int
+    polish_steps: int = 0
 
-    def lengthened(self, steps: int | None, vae_steps: int | None, depth_steps: int | None) -> "Plan":
+    def lengthened(self, steps: int | None, depth_steps: int | None, polish_steps: int | None) -> "Plan":
+        """The same plan with other lengths. The autoencoder's can't change: all else was trained on its latents."""
         return replace(
             self,
             steps=steps or self.steps,
-            vae_steps=vae_steps or self.vae_steps,
             depth_steps=self.depth_steps if depth_steps is None else depth_steps,
+            polish_steps=self.polish_steps if polish_steps is None else polish_steps,
         )
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What the stages share."""
+
+    plan: Plan
+    sets: dict[int, PictureSet]
+    vae: AutoencoderKL
+    tokenizer: CLIPTokenizer
+    work: Path
+    device: str = "cpu"
+
+    def size_at(self, step: int, steps: int) -> int:
+        return min(self.sets) if step < SMALL_SHARE * steps else max(self.sets)
 
 
 @dataclass(frozen=True)
@@ -61,7 +83,7 @@ class Source:
         self.empty = tokenizer([""], **options).input_ids
         self.device = device
 
-    def batch(self, count: int, seed: int, step: int, maps: tuple[str, ...]) -> Batch:
+    def batch(self, count: int, seed: int, step: int, maps: dict[str, float]) -> Batch:
         rng = np.random.default_rng([seed, 2, step])
         chosen = rng.integers(0, len(self.latents), count)
         latents = self.latents[chosen].float()
@@ -69,11 +91,11 @@ class Source:
         # The first steps of a sampler decide on composition and colour: train them more than the rest.
         kind = rng.random(count)
         late = rng.integers(900, 1000, count)
-        times = np.where(kind < 0.08, 999, np.where(kind < 0.28, late, rng.integers(0, 1000, count)))
+        times = np.where(kind < 0.12, 999, np.where(kind < 0.36, late, rng.integers(0, 1000, count)))
         tokens = self.tokens[chosen].clone()
         tokens[torch.from_numpy(rng.random(count) < 0.1)] = self.empty
-        weights = (0.65, 0.35) if len(maps) == 2 else None
-        seen = [self.maps[str(rng.choice(maps, p=weights))][k // WAYS] for k in chosen]
+        names = rng.choice(list(maps), size=count, p=list(maps.values()))
+        seen = [self.maps[str(name)][k // WAYS] for name, k in zip(names, chosen, strict=True)]
         condition = torch.from_numpy(np.stack(seen)).float().div_(255)[:, None].repeat(1, 3, 1, 1)
         controlled = torch.from_numpy((rng.random(count) > 0.12).astype(np.float32)).view(-1, 1, 1, 1)
         to = {"device": self.device}
@@ -112,12 +134,12 @@ def wake(net: ControlNetModel) -> None:
         nn.init.orthogonal_(module.weight.view(module.weight.shape[0], -1), gain=0.5)
 
 
-def denoising_loss(models: Models, net: ControlNetModel, batch: Batch, alphas: Tensor) -> Tensor:
+def denoising_loss(models: Models, batch: Batch, alphas: Tensor) -> Tensor:
     signal = alphas[batch.steps].view(-1, 1, 1, 1)
     noisy = signal.sqrt() * batch.latents + (1 - signal).sqrt() * batch.noise
     velocity = signal.sqrt() * batch.noise - (1 - signal).sqrt() * batch.latents
     words = models.text(batch.tokens)[0]
-    down, middle = net(noisy, batch.steps, words, batch.condition, return_dict=False)
+    down, middle = models.edges(noisy, batch.steps, words, batch.condition, return_dict=False)
     predicted = models.unet(
         noisy,
         batch.steps,
@@ -128,97 +150,67 @@ def denoising_loss(models: Models, net: ControlNetModel, batch: Batch, alphas: T
     return (predicted - velocity).square().mean()
 
 
-def train_joint(
-    plan: Plan,
-    sets: dict[int, PictureSet],
-    vae: AutoencoderKL,
-    tokenizer: CLIPTokenizer,
-    work: Path,
-    device: str,
-    every: float,
-) -> Models:
-    models = fresh_models(tokenizer, plan.seed)
+def train_joint(shop: Workshop, every: float) -> Models:
+    models = fresh_models(shop.tokenizer, shop.plan.seed)
     for module in models.named.values():
-        module.to(device, memory_format=torch.channels_last).train()
-    _train(
-        plan, plan.steps, "joint", sets, vae, tokenizer, models, models.edges, models.named, work, device, every
-    )
+        module.to(shop.device, memory_format=torch.channels_last).train()
+    _train(shop, models, "joint", models.named, every)
     return models
 
 
-def train_depth(
-    plan: Plan,
-    sets: dict[int, PictureSet],
-    vae: AutoencoderKL,
-    tokenizer: CLIPTokenizer,
-    work: Path,
-    device: str,
-    every: float,
-) -> ControlNetModel:
+def train_depth(shop: Workshop, every: float) -> ControlNetModel:
     """The depth net starts as a copy of the edge net; everything else stays as it is."""
-    folder = work / "model"
+    folder = shop.work / "model"
     models = Models(
         CLIPTextModel.from_pretrained(folder / "text_encoder"),
         UNet2DConditionModel.from_pretrained(folder / "unet"),
         ControlNetModel.from_pretrained(folder / "controlnet_edges"),
     )
     for module in models.named.values():
-        module.to(device, memory_format=torch.channels_last)
+        module.to(shop.device, memory_format=torch.channels_last)
     models.text.requires_grad_(requires_grad=False)
     models.unet.requires_grad_(requires_grad=False)
-    named: dict[str, nn.Module] = {"controlnet_depth": models.edges.train()}
-    _train(
-        plan, plan.depth_steps, "depth", sets, vae, tokenizer, models, models.edges, named, work, device, every
-    )
+    _train(shop, models, "depth", {"controlnet_depth": models.edges.train()}, every)
     return models.edges
 
 
-def _train(
-    plan: Plan,
-    steps: int,
-    stage: str,
-    sets: dict[int, PictureSet],
-    vae: AutoencoderKL,
-    tokenizer: CLIPTokenizer,
-    models: Models,
-    net: ControlNetModel,
-    learning: dict[str, nn.Module],
-    work: Path,
-    device: str,
-    every: float,
-) -> None:
-    optimizer = Pair(list(learning.values()), adam_lr=1.5e-3, muon_lr=0.015)
+def _train(shop: Workshop, models: Models, stage: Stage, learning: dict[str, nn.Module], every: float) -> None:
+    plan = shop.plan
+    steps = plan.steps if stage == "joint" else plan.depth_steps
+    optimizer = Pair(list(learning.values()), adam_lr=2e-3, muon_lr=0.02)
     average = Average(optimizer.params)
-    alphas = new_scheduler().alphas_cumprod.to(device)
-    path, start = work / f"{stage}.pt", 0
+    alphas = new_scheduler().alphas_cumprod.to(shop.device)
+    path, start = shop.work / f"{stage}.pt", 0
     if state := checkpoint.load(path):
         for name, module in learning.items():
             module.load_state_dict(state[name])
         optimizer.load_state_dict(state["optimizer"])
-        average.mean = [mean.to(device) for mean in state["mean"]]
+        average.mean = [mean.to(shop.device) for mean in state["mean"]]
         start = state["step"]
-    maps = ("soft", "canny") if stage == "joint" else ("depth",)
-    small, large = sorted(sets)
-    size, source = 0, None
+    source, size = None, 0
     saved, losses = time.monotonic(), []
     for step in range(start, steps):
-        wanted = small if step < SMALL_SHARE * steps else large
+        wanted = shop.size_at(step, steps)
         if wanted != size:
-            size, source = wanted, Source(sets[wanted], vae, tokenizer, device)
-        loss = denoising_loss(models, net, source.batch(plan.batch, plan.seed, step, maps), alphas)
+            size, source = wanted, Source(shop.sets[wanted], shop.vae, shop.tokenizer, shop.device)
+        loss = denoising_loss(models, source.batch(plan.batch, plan.seed, step, MAPS[stage]), alphas)
         loss.backward()
         optimizer.step(course(step, steps, warm_up=100))
         average.update(step)
         losses.append(loss.item())
         if step % 25 == 24:
-            print(f"{stage} {step + 1}/{steps} at {size} loss {np.mean(losses[-100:]):.4f} {time.process_time():.0f} s", flush=True)
+            mean, spent = np.mean(losses[-100:]), time.process_time()
+            print(f"{stage} {step + 1}/{steps} at {size} loss {mean:.4f}, {spent:.0f} s of this core", flush=True)
         if time.monotonic() - saved > every or step + 1 == steps:
             saved = time.monotonic()
-            kept = {name: module.state_dict() for name, module in learning.items()}
-            checkpoint.save(
-                path, {"step": step + 1, **kept, "mean": average.mean, "optimizer": optimizer.state_dict()}
-            )
-            average.swap()
-            for name, module in learning.items():
-                module.save_pretrained(work / "model" / name)
-            average.swap()
+            _save(path, step + 1, learning, optimizer, average)
+
+
+def _save(path: Path, step: int, learning: dict[str, nn.Module], optimizer: Pair, average: Average) -> None:
+    """The state to go on from, and beside it the model as it would be shipped now."""
+    kept = {name: module.state_dict() for name, module in learning.items()}
+    checkpoint.save(path, {"step": step, **kept, "mean": average.mean, "optimizer": optimizer.state_dict()})
+    average.swap()
+    for name, module in learning.items():
+        module.save_pretrained(path.parent / "model" / name)
+    average.swap()

@@ -24,7 +24,7 @@ HELD_OUT = 10_000_000
 
 @dataclass(frozen=True)
 class PictureSet:
-    """`scenes` scenes, each painted WAYS ways at size × size."""
+    """`scenes` scenes, each painted WAYS ways at size by size."""
 
     folder: Path
     size: int

@@ -21,7 +21,7 @@ LOG_VARIANCE = -6.0
 
 def as_tensor(pictures: np.ndarray, device: str = "cpu") -> Tensor:
     """(N, H, W, 3) uint8 to (N, 3, H, W) in -1 … 1."""
-    tensor = torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    tensor = torch.from_numpy(np.array(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
     return tensor.contiguous(memory_format=torch.channels_last)
 
 
@@ -48,11 +48,32 @@ def draw_batch(pictures: np.ndarray, seed: int, step: int) -> np.ndarray:
     return np.stack(crops)
 
 
-def train_vae(pictures: PictureSet, state_path: Path, steps: int, seed: int, device: str, every: float) -> AutoencoderKL:
+def train_vae(
+    pictures: PictureSet, state_path: Path, steps: int, *, seed: int, device: str, every: float
+) -> AutoencoderKL:
     torch.manual_seed(seed)
-    vae = fresh_vae().to(device, memory_format=torch.channels_last)
+    vae = fresh_vae()
+    _fit(vae, pictures, state_path, steps, seed=seed, device=device, every=every)
+    return standardise(vae, pictures.array("target"), device)
+
+
+def polish_decoder(
+    vae: AutoencoderKL, pictures: PictureSet, state_path: Path, steps: int, *, seed: int, device: str, every: float
+) -> AutoencoderKL:
+    """Trains the decoder further. The latents stay what they are, so whatever was trained on them stays valid."""
+    vae.requires_grad_(requires_grad=True)
+    for module in (vae.encoder, vae.quant_conv):
+        module.requires_grad_(requires_grad=False)
+    _fit(vae, pictures, state_path, steps, seed=seed + 1, device=device, every=every)
+    return vae
+
+
+def _fit(
+    vae: AutoencoderKL, pictures: PictureSet, state_path: Path, steps: int, *, seed: int, device: str, every: float
+) -> None:
+    vae.to(device, memory_format=torch.channels_last).train()
     optimizer = Pair([vae], adam_lr=2.5e-3, muon_lr=0.015, smallest=8)
-    average = Average(list(vae.parameters()))
+    average = Average(optimizer.params)
     start = 0
     if state := checkpoint.load(state_path):
         vae.load_state_dict(state["model"])
@@ -69,24 +90,24 @@ def train_vae(pictures: PictureSet, state_path: Path, steps: int, seed: int, dev
         loss = error.abs().mean() + 0.5 * error.square().mean() + 1e-6 * posterior.kl().mean()
         loss.backward()
         for frozen in (vae.quant_conv.weight, vae.quant_conv.bias):
-            frozen.grad[LATENT_CHANNELS:] = 0
+            if frozen.grad is not None:
+                frozen.grad[LATENT_CHANNELS:] = 0
         optimizer.step(course(step, steps, warm_up=60, cool_down=0.6))
         average.update(step, 0.99)
         losses.append(loss.item())
         if step % 50 == 49:
-            print(f"vae {step + 1}/{steps} loss {np.mean(losses[-50:]):.4f}", flush=True)
+            print(f"{state_path.stem} {step + 1}/{steps} loss {np.mean(losses[-50:]):.4f}", flush=True)
         if time.monotonic() - saved > every or step + 1 == steps:
             saved = time.monotonic()
             state = {"step": step + 1, "model": vae.state_dict(), "mean": average.mean}
             checkpoint.save(state_path, {**state, "optimizer": optimizer.state_dict()})
     average.swap()
     vae.eval().requires_grad_(requires_grad=False)
-    return standardise(vae, targets, device)
 
 
 @torch.no_grad()
 def standardise(vae: AutoencoderKL, pictures: np.ndarray, device: str) -> AutoencoderKL:
-    """Moves the latents' means to 0 and their common deviation to 1, inside the 1×1 convolutions around them."""
+    """Moves the latents' means to 0 and their common deviation to 1, inside the 1 by 1 convolutions around them."""
     sample = np.linspace(0, len(pictures) - 1, 128).astype(int)
     latents = torch.cat([vae.encode(as_tensor(pictures[k : k + 1], device)).latent_dist.mean for k in sample])
     mean, scale = latents.mean((0, 2, 3)), latents.std((0, 2, 3)).square().mean().sqrt()

@@ -1,5 +1,6 @@
 """A CLIP tokenizer with a vocabulary of its own, learnt from the captions (byte-pair encoding)."""
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -13,9 +14,9 @@ from demo.recipe.models import TOKENS
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
 # People will try these; a word of their own costs nothing and spares them a spelling of single letters.
 ALSO = (
-    "a an the of in at with and by on style painting drawing sketch girl woman man person face dancing dog cat city "
+    "a the of in at with and by on style painting drawing sketch person woman man girl face dancing dog cat city "
     "street sea ocean rain fire gold green blue red white black yellow pink"
-).split()
+)
 
 
 def byte_characters() -> list[str]:
@@ -32,7 +33,7 @@ def all_words(captions: int = 4000) -> Counter[str]:
         style, season, time = (options[int(rng.integers(len(options)))] for options in (STYLES, SEASONS, TIMES))
         text = caption(Scene.from_seed(seed), style, season, time, rng)
         words.update(text.lower().replace(",", " , ").split())
-    words.update({word: 20 for word in ALSO})
+    words.update(dict.fromkeys(ALSO, 20))
     return words
 
 
@@ -43,7 +44,7 @@ def learn_merges(words: Counter[str]) -> list[tuple[str, str]]:
     while True:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, pieces in spelled.items():
-            for pair in zip(pieces, pieces[1:], strict=False):
+            for pair in itertools.pairwise(pieces):
                 pairs[pair] += words[word]
         if not pairs:
             return merges
@@ -67,7 +68,7 @@ def write_tokenizer(folder: Path) -> CLIPTokenizer:
     merges = learn_merges(all_words())
     letters = byte_characters()
     tokens = letters + [letter + "</w>" for letter in letters]
-    tokens += sorted({"".join(pair) for pair in merges} - set(tokens)) + [BEGIN, END]
+    tokens += [*sorted({"".join(pair) for pair in merges} - set(tokens)), BEGIN, END]
     (folder / "vocab.json").write_text(
         json.dumps({token: number for number, token in enumerate(tokens)}, ensure_ascii=False), encoding="utf-8"
     )

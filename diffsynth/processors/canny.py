@@ -11,7 +11,9 @@ def canny_edges(frame: NDArray[np.uint8], low: float = 100.0, high: float = 200.
     Each colour channel is differentiated on its own and the steepest one counts, so equally bright things of
     different colour are still told apart.
     """
-    gradients = [cv2.Sobel(frame, cv2.CV_16S, dx, dy, ksize=3, borderType=cv2.BORDER_REPLICATE) for dx, dy in ((1, 0), (0, 1))]
+    gradients = [
+        cv2.Sobel(frame, cv2.CV_16S, dx, dy, ksize=3, borderType=cv2.BORDER_REPLICATE) for dx, dy in ((1, 0), (0, 1))
+    ]
     magnitude = np.abs(gradients[0].astype(np.int32)) + np.abs(gradients[1])
     steepest = magnitude.argmax(-1)[..., None]
     dx, dy = (np.ascontiguousarray(np.take_along_axis(g, steepest, -1)[..., 0]) for g in gradients)

@@ -19,7 +19,7 @@ def soft_edges(
     """
     height = min(frame.shape[:2])
     lab = cv2.cvtColor(frame.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2Lab)
-    lab[..., 1:] *= np.float32(0.7)
+    lab = lab * np.array([1.0, 0.7, 0.7], dtype=np.float32)
     lab = cv2.GaussianBlur(lab, (0, 0), blur * max(1.0, height / 192), borderType=cv2.BORDER_REPLICATE)
     across = cv2.Scharr(lab, cv2.CV_32F, 1, 0, borderType=cv2.BORDER_REPLICATE)
     down = cv2.Scharr(lab, cv2.CV_32F, 0, 1, borderType=cv2.BORDER_REPLICATE)
