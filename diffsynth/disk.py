@@ -1,9 +1,11 @@
 """Files that a crash, a full disk or a second process cannot spoil."""
 
 import fcntl
+import json
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from diffsynth.errors import StoreError
 
@@ -11,12 +13,20 @@ from diffsynth.errors import StoreError
 def write_aside(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a crash leaves the whole file or the old one, never a part."""
     aside = path.with_name(f".{path.name}.partial")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """As `write_aside`, for a record that people read too."""
+    write_aside(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def sync(path: Path) -> None:

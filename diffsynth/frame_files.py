@@ -74,6 +74,12 @@ class Header:
             raise StoreError(f"{file}: is damaged ({problem}). Delete {path} and run again.") from problem
 
 
+def written_count(path: Path | str) -> int:
+    """How many frames a store holds, finished or not; 0 where there is none. The last ones may still turn out torn."""
+    index = Path(path) / "index.bin"
+    return index.stat().st_size // RECORD_SIZE if index.is_file() else 0
+
+
 def is_complete(path: Path | str) -> bool:
     """Whether `path` holds a finished store."""
     return (Path(path) / "complete.json").is_file()

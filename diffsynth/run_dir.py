@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffsynth import __version__, atomic
+from diffsynth import __version__, disk
 from diffsynth.config import TaskConfig
 from diffsynth.errors import RunFolderError
 from diffsynth.identity import identify
@@ -77,7 +77,7 @@ class RunFolder:
         shutil.rmtree(self.path / WORK, ignore_errors=True)
 
     def save(self) -> None:
-        atomic.write_json(self.path / RECORD, self.record)
+        disk.write_json(self.path / RECORD, self.record)
 
 
 def _extent(path: Path) -> dict[str, int] | None:
@@ -114,7 +114,7 @@ def claim(path: Path, config: TaskConfig, inputs: Mapping[str, Path], *, fresh: 
             run.record["sessions"] = before.get("sessions", 0) + 1
             run.note(state="begun", task=config.task, inputs=identities, versions=_versions(), hardware=_hardware())
         if not earlier:
-            atomic.write_json(path / CONFIG, config.to_json())
+            disk.write_json(path / CONFIG, config.to_json())
         try:
             yield run
         except BaseException as error:

@@ -1,4 +1,4 @@
-"""Patch-matching engines: for every pixel of one frame, where in another frame the patch that looks most like its own is.
+"""Patch-matching engines: for every pixel of one frame, where in another frame the patch like its own is.
 
 `base` says what every engine does; `native` is this project's own one, in C++ and CUDA.
 """

@@ -147,7 +147,7 @@ class ClipReader:
 
     def read(self, source: Path, run: RunFolder, progress: Progress) -> "tuple[Clip, FrameStore]":
         """Continues an unfinished store; a finished one is taken as it is."""
-        from diffsynth.frames import written_count
+        from diffsynth.frame_files import written_count
         from diffsynth.video.ingest import ingest
 
         clip = self.open(source)

@@ -179,8 +179,8 @@ def _filtered(graph: Graph, frame: AudioFrame | None) -> Iterator[AudioFrame]:
         graph.push(frame)
     while True:
         try:
-            frame = graph.pull()
+            filtered = graph.pull()
         except (av.BlockingIOError, av.EOFError):
             return
-        if isinstance(frame, AudioFrame):
-            yield frame
+        if isinstance(filtered, AudioFrame):
+            yield filtered

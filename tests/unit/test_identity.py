@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diffsynth import atomic, hub
+from diffsynth import disk, hub
 from diffsynth.errors import MissingFileError
 from diffsynth.identity import identify
 
@@ -41,22 +41,22 @@ def test_folders_and_globs(tmp_path: Path) -> None:
 
 def test_an_atomic_write_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    atomic.write_json(path, {"a": 1})
-    atomic.write_json(path, {"a": "ü"})
+    disk.write_json(path, {"a": 1})
+    disk.write_json(path, {"a": "ü"})
     assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü"}
     assert [each.name for each in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run.json"
-    atomic.write_bytes(path, b"old")
+    disk.write_aside(path, b"old")
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        atomic.write_bytes(path, b"new")
+        disk.write_aside(path, b"new")
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["run.json"]
 
@@ -81,7 +81,10 @@ def test_the_cache_is_where_the_hubs_client_keeps_it(monkeypatch: pytest.MonkeyP
     ):
         environment = {key: each for key, each in os.environ.items() if not key.startswith(("HF_", "XDG_"))}
         environment[variable] = str(value)
-        code = "from huggingface_hub import constants; from diffsynth import hub; print(constants.HF_HUB_CACHE, hub.cache_folder())"
+        code = (
+            "from huggingface_hub import constants; from diffsynth import hub; "
+            "print(constants.HF_HUB_CACHE, hub.cache_folder())"
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
         theirs, ours = done.stdout.split()
         assert theirs == ours, variable
