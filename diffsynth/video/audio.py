@@ -40,6 +40,7 @@ class AudioRange:
     end: Fraction
     whole: bool
     """The range is the whole video: the sound may be copied as it is, with what it has before and behind."""
+    decodable: bool = True
 
 
 def holds_sound(suffix: str) -> bool:
@@ -56,6 +57,8 @@ class AudioTrack:
         self._edits = suffix in {".mp4", ".mov"}
         self._in = open_input(wanted.path)
         stream = self._in.streams.audio[0]
+        others = len(self._in.streams.audio) - 1
+        self.notes = [f"the source has {others} more sound tracks: only the first is kept."] if others else []
         copied = _COPIED[suffix]
         name = stream.codec_context.name
         self.how: Literal["copied", "encoded"]
@@ -91,11 +94,17 @@ class AudioTrack:
 
     def _copied(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
         offset = round(self._range.start / _time_base(stream))
+        last: int | None = None
         for packet in packets(self._range.path, self._in, stream):
             if packet.dts is None or not packet.size:
                 continue
             packet.dts -= offset
             packet.pts = packet.dts if packet.pts is None else packet.pts - offset
+            if last is not None and packet.dts <= last:
+                # Some recorders stamp two packets alike; no container takes that.
+                packet.dts = last + 1
+                packet.pts = max(packet.pts, packet.dts)
+            last = packet.dts
             # Without edit lists a packet before zero would move all pictures back to make room for it.
             if self._edits or packet.pts + (packet.duration or 1) > 0:
                 yield packet
@@ -125,7 +134,8 @@ class AudioTrack:
                     ),
                     graph.add("atrim", f"start={start:.9f}{stop}"),
                     graph.add("asetpts", f"PTS-{start:.9f}/TB"),
-                    graph.add("aresample", str(rate)),
+                    # Damage leaves gaps, and sound may start late: both become silence, so that nothing moves forward.
+                    graph.add("aresample", f"{rate}:async=1:first_pts=0"),
                     graph.add("aformat", f"sample_fmts={kind}:channel_layouts={layout}"),
                     graph.add("abuffersink"),
                 ).configure()

@@ -79,6 +79,20 @@ class Clip:
     def has_alpha(self) -> bool:
         return self.info.has_alpha
 
+    @property
+    def expected_count(self) -> int | None:
+        """How many frames will come, for a progress bar: exact as far as the source's header is. None if unknown."""
+        total, selection = self.info.frame_count, self.selection
+        if total is None:
+            return selection.maximum_count
+        first = 0 if selection.start is None else self._position(selection.start)
+        last = total if selection.end is None else min(total, self._position(selection.end))
+        return selection.count_of(max(0, last - first))
+
+    def _position(self, bound: float) -> int:
+        """The number of the first frame at or after a bound of the selection, at an even rate."""
+        return bound if isinstance(bound, int) else ceil(Fraction(bound) * self.info.fps - Fraction(1, 4))
+
     def frames(self, start: int = 0, *, after: int | None = None) -> Iterator[Frame]:
         """Selected frames from number `start` on.
 
@@ -116,7 +130,9 @@ class Clip:
             to_last = self.selection.end is None and self.selection.maximum_count is None
         else:
             to_last = timing.end >= info.first_tick * info.time_base + info.duration - 1 / self.fps
-        return AudioRange(info.path, timing.start, timing.end, whole=from_first and to_last)
+        return AudioRange(
+            info.path, timing.start, timing.end, whole=from_first and to_last, decodable=info.audio.decodable
+        )
 
     def _place(self, start: int, after: int | None) -> tuple[int | None, int]:
         """Where to begin reading, and how many pictures from there to the first one wanted."""

@@ -13,6 +13,7 @@ class AudioInfo:
     sample_rate: int
     channels: int
     duration: Fraction | None
+    decodable: bool = True
 
 
 @dataclass(frozen=True)

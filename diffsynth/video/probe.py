@@ -142,7 +142,7 @@ def _has_alpha(stream: VideoStream, frame: VideoFrame) -> bool:
 def _audio(container: InputContainer) -> AudioInfo | None:
     for stream in container.streams.audio:
         if not has_decoder(stream):
-            return AudioInfo("unknown", 0, 0, None)
+            return AudioInfo("unknown", 0, 0, None, decodable=False)
         length = stream.duration * stream.time_base if stream.duration and stream.time_base else None
         return AudioInfo(stream.codec_context.name, stream.sample_rate or 0, stream.channels or 0, length)
     return None

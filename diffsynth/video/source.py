@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Protocol
 
 from diffsynth.frames import Image
@@ -33,6 +34,18 @@ class Damage:
         self.words = self.words or words
         if tick is not None and len(self.first_ticks) < 8:
             self.first_ticks.append(tick)
+
+    def report(self, time_base: Fraction) -> str | None:
+        """A sentence for the user, or None if all was well."""
+        parts = []
+        if self.frames:
+            places = ", ".join(f"{float(tick * time_base):.2f} s" for tick in self.first_ticks)
+            parts.append(
+                f"{self.frames} frames could not be decoded cleanly (near {places or 'unknown places'}: {self.words})"
+            )
+        if self.missing:
+            parts.append(f"{self.missing} frames are missing")
+        return "; ".join(parts) or None
 
     def __bool__(self) -> bool:
         return bool(self.frames or self.missing)

@@ -200,7 +200,12 @@ class _Writing:
         if not holds_sound(self.suffix):
             self.notes.append(f"{self.suffix} holds no sound: the source's is left out.")
             return None
-        return AudioTrack(container, self.suffix, self.audio)
+        if not self.audio.decodable:
+            self.notes.append("FFmpeg has no decoder for the source's sound: it is left out.")
+            return None
+        track = AudioTrack(container, self.suffix, self.audio)
+        self.notes.extend(track.notes)
+        return track
 
     def _add_stream(self, container: OutputContainer, encoder: Encoder, outgoing: Outgoing) -> VideoStream:
         stream = container.add_stream(encoder.name, rate=self.schedule.fps, options=dict(encoder.options))

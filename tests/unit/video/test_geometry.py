@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -150,6 +152,14 @@ def test_the_count_of_a_selection_is_that_of_a_slice(frames, interval, maximum):
 def test_impossible_selections_are_refused(arguments):
     with pytest.raises(ValueError, match=r"must be|it must"):
         Selection(**arguments)
+
+
+def test_options_cost_no_codec():
+    script = (
+        "import sys, diffsynth.video, diffsynth.video.options, diffsynth.timing\n"
+        "print([m for m in ('av', 'cv2', 'PIL', 'torch', 'zstandard') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_impossible_sizes_and_codecs_are_refused():

@@ -275,8 +275,8 @@ def test_a_full_disk_is_a_media_error(tmp_path):
         "from diffsynth.errors import MediaError; from diffsynth.video.write import write_video\n"
         "from diffsynth.video.options import VideoOptions\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
-        "frames = np.random.default_rng(0).integers(0, 256, (200, 64, 64, 3), np.uint8)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
+        "frames = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), np.uint8)\n"
         "try: write_video(sys.argv[1], frames, fps=Fraction(25), options=VideoOptions(codec=sys.argv[2]))\n"
         "except MediaError as e: print(e)\n"
     )
@@ -325,6 +325,15 @@ def test_sound_that_starts_late_starts_late(tmp_path, media: Media):
     cut = tmp_path / "cut.mp4"
     assert transcode(open_clip(path, Selection(start=3)), tmp_path / "b", cut).audio == "encoded"
     np.testing.assert_allclose(beeps(cut), [0.08, 0.58], atol=0.012)
+
+
+def test_a_second_sound_track_is_mentioned(media: Media, tmp_path):
+    path = tmp_path / "two.mkv"
+    source = str(media.codec("h264-mp4"))
+    ffmpeg("-i", source, "-map", "0:v", "-map", "0:a", "-map", "0:a", "-c", "copy", str(path))
+    written = transcode(open_clip(path), tmp_path / "store", tmp_path / "a.mp4")
+    assert written.audio == "copied"
+    assert written.notes == ("the source has 1 more sound tracks: only the first is kept.",)
 
 
 def test_sound_and_silence_can_be_left_out(media: Media, tmp_path):
