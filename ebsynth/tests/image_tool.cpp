@@ -7,8 +7,8 @@
 #include <iterator>
 #include <string>
 
-#include "image_io.h"
-#include "output_file.h"
+#include "picture/image_io.h"
+#include "program/output_file.h"
 
 namespace {
 

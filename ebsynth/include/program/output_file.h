@@ -11,7 +11,7 @@
 #include <system_error>
 #include <vector>
 
-#include "image.h"
+#include "../picture/image.h"
 
 namespace ebsynth {
 
