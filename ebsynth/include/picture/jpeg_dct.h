@@ -16,16 +16,18 @@ constexpr std::array<std::uint8_t, 64> jpeg_zigzag{
 
 namespace detail {
 
-// half_cosine[k] = cos(k * pi / 16) / 2, in units of 2^-13; index 4 is also the constant basis function, 1 / sqrt(8).
+// The transform is scaled by sqrt(8) in each direction: then a block of one value is exact, and its ties round as they
+// should. scaled_cosine[k] = sqrt(2) * cos(k * pi / 16) in units of 2^-13; index 0 is the constant basis function.
 constexpr int cosine_bits = 13;
-constexpr std::array<std::int32_t, 8> half_cosine{4096, 4017, 3784, 3406, 2896, 2276, 1567, 799};
+constexpr int scale_bits = 3;
+constexpr std::array<std::int32_t, 8> scaled_cosine{8192, 11363, 10703, 9633, 8192, 6436, 4433, 2260};
 
 constexpr std::int32_t rounded_shift(std::int32_t value, int bits) { return (value + (1 << (bits - 1))) >> bits; }
 
 // Eight frequencies to eight samples, unshifted. Even frequencies are symmetric about the middle and odd ones
 // antisymmetric, so that half of the products serve both ends.
 inline void inverse_8(const std::array<std::int32_t, 8>& f, std::array<std::int32_t, 8>& samples) {
-    const auto& c = half_cosine;
+    const auto& c = scaled_cosine;
     const std::int32_t sum = (f[0] + f[4]) * c[4];
     const std::int32_t difference = (f[0] - f[4]) * c[4];
     const std::int32_t outer = f[2] * c[2] + f[6] * c[6];
@@ -41,7 +43,7 @@ inline void inverse_8(const std::array<std::int32_t, 8>& f, std::array<std::int3
 }
 
 inline void forward_8(const std::array<std::int32_t, 8>& s, std::array<std::int32_t, 8>& f) {
-    const auto& c = half_cosine;
+    const auto& c = scaled_cosine;
     std::array<std::int32_t, 4> even;
     std::array<std::int32_t, 4> odd;
     for (std::size_t i = 0; i < 4; ++i) {
@@ -65,8 +67,8 @@ inline void inverse_dct(const std::int16_t* coefficients, const std::uint16_t* q
                         std::size_t stride) {
     // An 8-bit picture stays far inside these bounds; they keep a damaged one from overflowing.
     constexpr std::int32_t largest_coefficient = 8192;
-    constexpr int kept_bits = 4;
-    constexpr std::int32_t largest_between = 1 << 16;
+    constexpr int kept_bits = 2;
+    constexpr std::int32_t largest_between = 1 << 15;
     std::array<std::array<std::int32_t, 8>, 8> between;
     std::array<std::int32_t, 8> in;
     std::array<std::int32_t, 8> result;
@@ -84,14 +86,14 @@ inline void inverse_dct(const std::int16_t* coefficients, const std::uint16_t* q
     for (std::size_t row = 0; row < 8; ++row, out += stride) {
         detail::inverse_8(between[row], result);
         for (std::size_t column = 0; column < 8; ++column) {
-            const std::int32_t value = 128 + detail::rounded_shift(result[column], detail::cosine_bits + kept_bits);
+            const std::int32_t value = 128 + detail::rounded_shift(result[column], detail::cosine_bits + kept_bits + detail::scale_bits);
             out[column] = static_cast<std::uint8_t>(std::clamp(value, 0, 255));
         }
     }
 }
 
-// 8 x 8 samples, 128 taken off, to coefficients in row order and in units of 2^-17.
-constexpr int forward_dct_bits = detail::cosine_bits + 4;
+// 8 x 8 samples, 128 taken off, to coefficients in row order and in units of 2^-20.
+constexpr int forward_dct_bits = detail::cosine_bits + 4 + detail::scale_bits;
 inline void forward_dct(const std::array<std::int32_t, 64>& samples, std::array<std::int32_t, 64>& coefficients) {
     std::array<std::array<std::int32_t, 8>, 8> between;
     std::array<std::int32_t, 8> in;
