@@ -30,6 +30,6 @@ std::vector<std::uint8_t> paint(const Job& job, const std::string& path) {
 
 int main(int argc, char** argv) {
     return run_program(argc, argv,
-                       {"ebsynth", "Paints TARGET's picture with patches of the style; FILE is .png, .jpg or .jpeg.\n", "output.png",
-                        true, check_output, paint});
+                       {"ebsynth", "Paints TARGET's picture with patches of the style; FILE is .png, .jpg or .jpeg.\n",
+                        "output.png", true, check_output, paint});
 }

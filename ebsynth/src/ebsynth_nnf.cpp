@@ -33,9 +33,10 @@ std::vector<std::uint8_t> match(const Job& job, const std::string&) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    return run_program(argc, argv,
-                       {"ebsynth_nnf",
-                        "Writes \"x y\" of the matching source pixel for every target pixel in scanline order. Without -style\n"
-                        "the guides alone decide.\n",
-                        "", false, check_output, match});
+    return run_program(
+        argc, argv,
+        {"ebsynth_nnf",
+         "Writes \"x y\" of the matching source pixel for every target pixel in scanline order. Without -style\n"
+         "the guides alone decide.\n",
+         "", false, check_output, match});
 }

@@ -16,7 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     try {
         const ebsynth::Arguments arguments = ebsynth::ArgumentParser(words).parse();
-        if (arguments.patch_size % 2 == 0 || arguments.patch_size < 3 || arguments.patch_size > EBS_MAX_PATCH) std::abort();
+        if (arguments.patch_size % 2 == 0 || arguments.patch_size < 3 || arguments.patch_size > EBS_MAX_PATCH)
+            std::abort();
         if (arguments.style_weight.value_or(1) < 0) std::abort();
     } catch (const ebsynth::ProgramError&) {
     }

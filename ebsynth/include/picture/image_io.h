@@ -25,7 +25,8 @@ namespace ebsynth {
 enum class PictureType : std::uint8_t { unknown, png, jpeg };
 
 inline PictureType type_by_content(const std::uint8_t* data, std::size_t size) {
-    if (size >= png_signature.size() && std::equal(png_signature.begin(), png_signature.end(), data)) return PictureType::png;
+    if (size >= png_signature.size() && std::equal(png_signature.begin(), png_signature.end(), data))
+        return PictureType::png;
     if (size >= 3 && data[0] == 0xFF && data[1] == 0xD8 && data[2] == 0xFF) return PictureType::jpeg;
     return PictureType::unknown;
 }

@@ -9,10 +9,10 @@
 namespace ebsynth {
 
 // Where the k-th coefficient of the zigzag order lies in a block of 8 rows of 8.
-constexpr std::array<std::uint8_t, 64> jpeg_zigzag{
-    0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,  12, 19, 26, 33, 40, 48,
-    41, 34, 27, 20, 13, 6,  7,  14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23,
-    30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63};
+constexpr std::array<std::uint8_t, 64> jpeg_zigzag{0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,
+                                                   12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6,  7,  14, 21, 28,
+                                                   35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
+                                                   58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63};
 
 namespace detail {
 
@@ -74,7 +74,8 @@ inline void inverse_dct(const std::int16_t* coefficients, const std::uint16_t* q
     std::array<std::int32_t, 8> result;
     for (std::size_t column = 0; column < 8; ++column) {
         for (std::size_t k = 0; k < 8; ++k) {
-            const std::int32_t value = coefficients[8 * k + column] * static_cast<std::int32_t>(quantisation[8 * k + column]);
+            const std::int32_t value =
+                coefficients[8 * k + column] * static_cast<std::int32_t>(quantisation[8 * k + column]);
             in[k] = std::clamp(value, -largest_coefficient, largest_coefficient);
         }
         detail::inverse_8(in, result);
@@ -86,7 +87,8 @@ inline void inverse_dct(const std::int16_t* coefficients, const std::uint16_t* q
     for (std::size_t row = 0; row < 8; ++row, out += stride) {
         detail::inverse_8(between[row], result);
         for (std::size_t column = 0; column < 8; ++column) {
-            const std::int32_t value = 128 + detail::rounded_shift(result[column], detail::cosine_bits + kept_bits + detail::scale_bits);
+            const std::int32_t value =
+                128 + detail::rounded_shift(result[column], detail::cosine_bits + kept_bits + detail::scale_bits);
             out[column] = static_cast<std::uint8_t>(std::clamp(value, 0, 255));
         }
     }

@@ -30,7 +30,8 @@ public:
                 if (length > fast_bits) continue;
                 const auto entry = static_cast<std::uint16_t>(length << 8 | symbols[index]);
                 const std::size_t first = static_cast<std::size_t>(code) << (fast_bits - length);
-                std::fill_n(fast_.begin() + static_cast<std::ptrdiff_t>(first), std::size_t{1} << (fast_bits - length), entry);
+                std::fill_n(fast_.begin() + static_cast<std::ptrdiff_t>(first), std::size_t{1} << (fast_bits - length),
+                            entry);
             }
             end_[length] = code;
         }
@@ -179,7 +180,8 @@ inline void read_ac(JpegBits& bits, const JpegCode& code, std::int16_t* block) {
 }
 
 // `to_skip` counts the blocks still to come that bring nothing new in this band.
-inline void read_ac_first(JpegBits& bits, const JpegCode& code, const JpegBand& band, int& to_skip, std::int16_t* block) {
+inline void read_ac_first(JpegBits& bits, const JpegCode& code, const JpegBand& band, int& to_skip,
+                          std::int16_t* block) {
     if (to_skip > 0) {
         --to_skip;
         return;
@@ -194,7 +196,8 @@ inline void read_ac_first(JpegBits& bits, const JpegCode& code, const JpegBand& 
         }
         k += run;
         if (k > band.last) throw ImageError("is damaged (a block with too many coefficients)");
-        if (length > 0) block[jpeg_zigzag[static_cast<std::size_t>(k)]] = to_coefficient(bits.take_signed(length), band.low);
+        if (length > 0)
+            block[jpeg_zigzag[static_cast<std::size_t>(k)]] = to_coefficient(bits.take_signed(length), band.low);
     }
 }
 

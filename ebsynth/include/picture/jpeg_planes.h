@@ -29,7 +29,8 @@ namespace detail {
 
 // Each sample of a halved plane is the centre of two; a new one takes three parts of the nearer and one of the
 // farther, and what is rounded up on the left is rounded down on the right. `unit` is what the inputs are scaled by.
-inline void widen_row(const std::vector<int>& in, std::size_t width, int unit, std::size_t out_width, std::uint8_t* out) {
+inline void widen_row(const std::vector<int>& in, std::size_t width, int unit, std::size_t out_width,
+                      std::uint8_t* out) {
     const int whole = 4 * unit;
     const int left_bias = unit == 1 ? 1 : whole / 2;
     const int right_bias = unit == 1 ? 2 : whole / 2 - 1;
@@ -67,7 +68,8 @@ public:
             }
         } else {
             const std::uint8_t* nearest = plane_.row(std::min(y * plane_.down / down_, plane_.height - 1));
-            for (std::size_t x = 0; x < width_; ++x) row_[x] = nearest[std::min(x * plane_.across / across_, plane_.width - 1)];
+            for (std::size_t x = 0; x < width_; ++x)
+                row_[x] = nearest[std::min(x * plane_.across / across_, plane_.width - 1)];
         }
         return row_.data();
     }
@@ -106,7 +108,8 @@ inline std::array<std::uint8_t, 3> ycc_to_rgb(int y, int cb, int cr) {
 // Programs that write four inks store them inverted, so that 255 means none.
 inline std::uint8_t ink_on_paper(int ink, int black) { return static_cast<std::uint8_t>((ink * black + 127) / 255); }
 
-inline void write_row(const std::array<const std::uint8_t*, 4>& in, JpegColour colour, std::size_t width, std::uint8_t* out) {
+inline void write_row(const std::array<const std::uint8_t*, 4>& in, JpegColour colour, std::size_t width,
+                      std::uint8_t* out) {
     if (colour == JpegColour::grey) {
         std::copy_n(in[0], width, out);
         return;
@@ -144,7 +147,8 @@ inline Image merge_planes(const std::vector<JpegPlane>& planes, JpegColour colou
     std::array<const std::uint8_t*, 4> rows{};
     for (std::size_t y = 0; y < static_cast<std::size_t>(height); ++y) {
         for (std::size_t c = 0; c < upsamplers.size(); ++c) rows[c] = upsamplers[c].row(y);
-        detail::write_row(rows, colour, columns, image.pixels.data() + y * columns * static_cast<std::size_t>(image.channels));
+        detail::write_row(rows, colour, columns,
+                          image.pixels.data() + y * columns * static_cast<std::size_t>(image.channels));
     }
     return image;
 }

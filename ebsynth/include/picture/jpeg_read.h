@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "image.h"
-#include "jpeg_dct.h"
 #include "jpeg_entropy.h"
+#include "jpeg_frame.h"
 #include "jpeg_planes.h"
 
 namespace ebsynth {
@@ -25,38 +25,14 @@ public:
     Image read() {
         next_ += 2;  // the start marker, which told that this is a JPEG
         for (int marker = next_marker(); marker != end_of_image; marker = next_marker()) read_segment(marker);
-        if (components_.empty()) throw ImageError("holds no picture");
+        if (frame_.components.empty()) throw ImageError("holds no picture");
         std::vector<JpegPlane> planes;
-        for (Component& component : components_) planes.push_back(to_plane(component));
-        return merge_planes(planes, colour(), width_, height_);
+        for (JpegComponent& component : frame_.components) planes.push_back(component.to_plane());
+        return merge_planes(planes, colour(), frame_.width, frame_.height);
     }
 
 private:
     static constexpr int end_of_image = 0xD9;
-    static constexpr std::int8_t unseen = -1;
-
-    struct Component {
-        int id = 0;
-        std::size_t across = 1;
-        std::size_t down = 1;
-        std::size_t table = 0;
-        std::size_t width = 0;  // in samples
-        std::size_t height = 0;
-        std::size_t columns = 0;  // in blocks, as far as the picture goes
-        std::size_t rows = 0;
-        std::size_t stored_columns = 0;  // in blocks, filled up to whole units of an interleaved scan
-        std::size_t stored_rows = 0;
-        std::vector<std::int16_t> coefficients;
-        std::array<std::uint16_t, 64> quantisation{};
-        std::array<std::int8_t, 64> lowest_bit{};  // that any scan has reached, for each coefficient in zigzag order
-        int predicted = 0;
-        const JpegCode* dc = nullptr;
-        const JpegCode* ac = nullptr;
-
-        std::int16_t* block(std::size_t column, std::size_t row) {
-            return coefficients.data() + 64 * (row * stored_columns + column);
-        }
-    };
 
     struct Segment {
         const std::uint8_t* data;
@@ -117,8 +93,9 @@ private:
 
     [[noreturn]] static void refuse(int marker) {
         if (marker == 0xC3 || (marker >= 0xC5 && marker <= 0xCF)) {
-            throw ImageError("is a kind of JPEG that is not read (lossless, hierarchical or arithmetic); "
-                             "baseline and progressive are");
+            throw ImageError(
+                "is a kind of JPEG that is not read (lossless, hierarchical or arithmetic); "
+                "baseline and progressive are");
         }
         throw ImageError("is damaged (an unexpected marker)");
     }
@@ -154,21 +131,22 @@ private:
     }
 
     void read_frame(Segment segment, bool progressive) {
-        if (!components_.empty()) throw ImageError("is damaged (a second frame header)");
-        progressive_ = progressive;
+        if (!frame_.components.empty()) throw ImageError("is damaged (a second frame header)");
+        JpegFrame frame;
+        frame.progressive = progressive;
         const int precision = segment.byte();
         if (precision != 8) {
             throw ImageError("has " + std::to_string(precision) + " bits a sample; JPEG of 8 bits is read");
         }
-        height_ = segment.word();
-        width_ = segment.word();
-        check_picture_size(static_cast<std::size_t>(width_), static_cast<std::size_t>(height_));
+        frame.height = segment.word();
+        frame.width = segment.word();
+        check_picture_size(static_cast<std::size_t>(frame.width), static_cast<std::size_t>(frame.height));
         const int count = segment.byte();
         if (count != 1 && count != 3 && count != 4) {
             throw ImageError("has " + std::to_string(count) + " components; 1, 3 or 4 are read");
         }
-        std::vector<Component> components(static_cast<std::size_t>(count));
-        for (Component& component : components) {
+        frame.components.resize(static_cast<std::size_t>(count));
+        for (JpegComponent& component : frame.components) {
             component.id = segment.byte();
             const int sampling = segment.byte();
             component.across = static_cast<std::size_t>(sampling >> 4);
@@ -178,52 +156,22 @@ private:
                 component.table > 3) {
                 throw ImageError("is damaged (impossible sampling factors)");
             }
-            component.lowest_bit.fill(unseen);
         }
-        lay_out(components);
-        components_ = std::move(components);
-    }
-
-    void lay_out(std::vector<Component>& components) {
-        const auto round_up = [](std::size_t value, std::size_t unit) { return (value + unit - 1) / unit; };
-        for (const Component& component : components) {
-            across_ = std::max(across_, component.across);
-            down_ = std::max(down_, component.down);
-        }
-        const auto width = static_cast<std::size_t>(width_);
-        const auto height = static_cast<std::size_t>(height_);
-        unit_columns_ = round_up(width, 8 * across_);
-        unit_rows_ = round_up(height, 8 * down_);
-        std::size_t blocks = 0;
-        for (Component& component : components) {
-            component.width = round_up(width * component.across, across_);
-            component.height = round_up(height * component.down, down_);
-            component.columns = round_up(component.width, 8);
-            component.rows = round_up(component.height, 8);
-            component.stored_columns = unit_columns_ * component.across;
-            component.stored_rows = unit_rows_ * component.down;
-            blocks += component.columns * component.rows;
-        }
-        // Asked before the memory is taken: every block costs at least a bit.
-        if (blocks / 8 > static_cast<std::size_t>(end_ - start_)) {
-            throw ImageError("holds too little data for its size of " + std::to_string(width_) + " x " +
-                             std::to_string(height_));
-        }
-        for (Component& component : components) {
-            component.coefficients.assign(64 * component.stored_columns * component.stored_rows, 0);
-        }
+        frame.lay_out(static_cast<std::size_t>(end_ - start_));
+        frame_ = std::move(frame);
     }
 
     void read_scan(Segment segment) {
-        if (components_.empty()) throw ImageError("is damaged (a scan before the frame header)");
+        if (frame_.components.empty()) throw ImageError("is damaged (a scan before the frame header)");
         const int count = segment.byte();
         if (count < 1 || count > 4) throw ImageError("is damaged (a scan of " + std::to_string(count) + " components)");
-        std::vector<Component*> scanned;
+        std::vector<JpegComponent*> scanned;
         std::vector<std::uint8_t> codes;
         for (int i = 0; i < count; ++i) {
             const int id = segment.byte();
-            const auto found = std::find_if(components_.begin(), components_.end(), [&](const auto& c) { return c.id == id; });
-            const bool known = found != components_.end();
+            const auto found = std::find_if(frame_.components.begin(), frame_.components.end(),
+                                            [&](const auto& c) { return c.id == id; });
+            const bool known = found != frame_.components.end();
             if (!known || std::find(scanned.begin(), scanned.end(), &*found) != scanned.end()) {
                 throw ImageError("is damaged (a scan of an unknown component)");
             }
@@ -236,10 +184,10 @@ private:
         const int bits = segment.byte();
         band.high = bits >> 4;
         band.low = bits & 15;
-        if (!progressive_) band = JpegBand();  // what sequential files say here has no effect
+        if (!frame_.progressive) band = JpegBand();  // what sequential files say here has no effect
         check_band(band, scanned.size());
         for (std::size_t i = 0; i < scanned.size(); ++i) {
-            prepare(*scanned[i], band);
+            scanned[i]->take_up(band, quantisation_[scanned[i]->table]);
             choose_codes(*scanned[i], band, codes[i]);
         }
         next_ = scanned.size() == 1 ? read_lone_scan(*scanned[0], band) : read_interleaved_scan(scanned, band);
@@ -248,27 +196,11 @@ private:
     void check_band(const JpegBand& band, std::size_t components) const {
         const bool dc = band.first == 0 && band.last == 0;
         const bool ac = band.first > 0 && band.first <= band.last && band.last < 64 && components == 1;
-        if (progressive_ && (!(dc || ac) || band.low > 13)) throw ImageError("is damaged (an impossible progressive scan)");
+        if (frame_.progressive && (!(dc || ac) || band.low > 13))
+            throw ImageError("is damaged (an impossible progressive scan)");
     }
 
-    // Every bit of a coefficient comes once and in order. Beside being the rule, this bounds the work of a small file.
-    void prepare(Component& component, const JpegBand& band) {
-        for (int k = band.first; k <= band.last; ++k) {
-            std::int8_t& reached = component.lowest_bit[static_cast<std::size_t>(k)];
-            const bool in_order = band.high == 0 ? reached == unseen : reached == band.high && band.low == band.high - 1;
-            if (!in_order) throw ImageError("is damaged (scans that repeat or skip a part)");
-            reached = static_cast<std::int8_t>(band.low);
-        }
-        if (band.first > 0 && component.lowest_bit[0] == unseen) {
-            throw ImageError("is damaged (scans that repeat or skip a part)");
-        }
-        if (band.first == 0 && band.high == 0) {
-            component.quantisation = quantisation_[component.table];
-            if (component.quantisation[0] == 0) throw ImageError("is damaged (a quantisation table is missing)");
-        }
-    }
-
-    void choose_codes(Component& component, const JpegBand& band, int selectors) const {
+    void choose_codes(JpegComponent& component, const JpegBand& band, int selectors) const {
         const auto dc = static_cast<std::size_t>(selectors >> 4);
         const auto ac = static_cast<std::size_t>(selectors & 15);
         const bool needs_dc = band.first == 0 && band.high == 0;
@@ -280,8 +212,8 @@ private:
         component.ac = needs_ac ? &ac_codes_[ac] : nullptr;
     }
 
-    void read_block(JpegBits& bits, Component& component, const JpegBand& band, std::int16_t* block) {
-        if (!progressive_) {
+    void read_block(JpegBits& bits, JpegComponent& component, const JpegBand& band, std::int16_t* block) {
+        if (!frame_.progressive) {
             detail::read_dc(bits, *component.dc, 0, component.predicted, block);
             detail::read_ac(bits, *component.ac, block);
         } else if (band.first == 0 && band.high == 0) {
@@ -298,84 +230,59 @@ private:
 
     // Calls `unit` for each of `count` units, with a restart wherever one is due.
     template <typename Unit>
-    const std::uint8_t* read_units(const std::vector<Component*>& scanned, std::size_t count, Unit unit) {
+    const std::uint8_t* read_units(const std::vector<JpegComponent*>& scanned, std::size_t count, Unit unit) {
         JpegBits bits(next_, end_);
         for (std::size_t i = 0; i < count; ++i) {
             const bool due = restart_interval_ > 0 && i % restart_interval_ == 0;
             if (due && i > 0) bits.restart(static_cast<int>((i / restart_interval_ - 1) % 8));
             if (due || i == 0) {
                 to_skip_ = 0;
-                for (Component* component : scanned) component->predicted = 0;
+                for (JpegComponent* component : scanned) component->predicted = 0;
             }
             unit(bits, i);
         }
         return bits.finish();
     }
 
-    const std::uint8_t* read_lone_scan(Component& component, const JpegBand& band) {
+    const std::uint8_t* read_lone_scan(JpegComponent& component, const JpegBand& band) {
         return read_units({&component}, component.columns * component.rows, [&](JpegBits& bits, std::size_t i) {
             read_block(bits, component, band, component.block(i % component.columns, i / component.columns));
         });
     }
 
-    const std::uint8_t* read_interleaved_scan(const std::vector<Component*>& scanned, const JpegBand& band) {
-        return read_units(scanned, unit_columns_ * unit_rows_, [&](JpegBits& bits, std::size_t i) {
-            for (Component* c : scanned) {
+    const std::uint8_t* read_interleaved_scan(const std::vector<JpegComponent*>& scanned, const JpegBand& band) {
+        return read_units(scanned, frame_.unit_columns * frame_.unit_rows, [&](JpegBits& bits, std::size_t i) {
+            for (JpegComponent* c : scanned) {
                 for (std::size_t block = 0; block < c->across * c->down; ++block) {
-                    const std::size_t column = i % unit_columns_ * c->across + block % c->across;
-                    const std::size_t row = i / unit_columns_ * c->down + block / c->across;
+                    const std::size_t column = i % frame_.unit_columns * c->across + block % c->across;
+                    const std::size_t row = i / frame_.unit_columns * c->down + block / c->across;
                     read_block(bits, *c, band, c->block(column, row));
                 }
             }
         });
     }
 
-    JpegPlane to_plane(Component& component) {
-        if (component.lowest_bit[0] == unseen) throw ImageError("is damaged (a component without data)");
-        JpegPlane plane;
-        plane.width = component.width;
-        plane.height = component.height;
-        plane.across = component.across;
-        plane.down = component.down;
-        plane.stride = 8 * component.columns;
-        plane.samples.resize(plane.stride * 8 * component.rows);
-        for (std::size_t row = 0; row < component.rows; ++row) {
-            for (std::size_t column = 0; column < component.columns; ++column) {
-                inverse_dct(component.block(column, row), component.quantisation.data(),
-                            plane.samples.data() + 8 * row * plane.stride + 8 * column, plane.stride);
-            }
-        }
-        component.coefficients = {};
-        return plane;
-    }
-
     JpegColour colour() const {
-        if (components_.size() == 1) return JpegColour::grey;
-        if (components_.size() == 4) return adobe_transform_ == 2 ? JpegColour::ycck : JpegColour::cmyk;
+        if (frame_.components.size() == 1) return JpegColour::grey;
+        if (frame_.components.size() == 4) return adobe_transform_ == 2 ? JpegColour::ycck : JpegColour::cmyk;
         if (jfif_) return JpegColour::ycc;
         if (adobe_transform_ >= 0) return adobe_transform_ == 0 ? JpegColour::rgb : JpegColour::ycc;
-        const bool named = components_[0].id == 'R' && components_[1].id == 'G' && components_[2].id == 'B';
+        const bool named =
+            frame_.components[0].id == 'R' && frame_.components[1].id == 'G' && frame_.components[2].id == 'B';
         return named ? JpegColour::rgb : JpegColour::ycc;
     }
 
     const std::uint8_t* start_;
     const std::uint8_t* next_;
     const std::uint8_t* end_;
-    int width_ = 0;
-    int height_ = 0;
-    bool progressive_ = false;
     bool jfif_ = false;
     int adobe_transform_ = -1;
     std::size_t restart_interval_ = 0;
-    std::size_t across_ = 1;  // the largest sampling factors
-    std::size_t down_ = 1;
-    std::size_t unit_columns_ = 0;
-    std::size_t unit_rows_ = 0;
     int to_skip_ = 0;
     std::array<std::array<std::uint16_t, 64>, 4> quantisation_{};
     std::array<JpegCode, 4> dc_codes_{};
     std::array<JpegCode, 4> ac_codes_{};
-    std::vector<Component> components_;
+    JpegFrame frame_;
 };
 
 }  // namespace ebsynth

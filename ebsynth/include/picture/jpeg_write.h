@@ -19,13 +19,13 @@ constexpr int jpeg_quality = 95;
 
 // In zigzag order, as the file lists them.
 constexpr std::array<std::uint8_t, 64> luma_steps{
-    16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49,
-    35, 37, 29, 40, 58, 51, 61, 60, 57, 51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56,
+    16, 11,  12, 14, 12, 10, 16,  14,  13,  14, 18, 17,  16,  19,  24,  40,  26, 24,  22,  22, 24, 49,
+    35, 37,  29, 40, 58, 51, 61,  60,  57,  51, 56, 55,  64,  72,  92,  78,  64, 68,  87,  69, 55, 56,
     80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99};
-constexpr std::array<std::uint8_t, 64> chroma_steps{
-    17, 18, 18, 24, 21, 24, 47, 26, 26, 47, 99, 66, 56, 66, 99, 99, 99, 99, 99, 99, 99, 99,
-    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
-    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99};
+constexpr std::array<std::uint8_t, 64> chroma_steps{17, 18, 18, 24, 21, 24, 47, 26, 26, 47, 99, 66, 56, 66, 99, 99,
+                                                    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+                                                    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+                                                    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99};
 
 struct JpegCodeSpec {
     std::array<std::uint8_t, 16> counts;
@@ -33,8 +33,10 @@ struct JpegCodeSpec {
 };
 
 inline const JpegCodeSpec& dc_spec(bool chroma) {
-    static const JpegCodeSpec luma_spec{{0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}};
-    static const JpegCodeSpec chroma_spec{{0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}};
+    static const JpegCodeSpec luma_spec{{0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0},
+                                        {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}};
+    static const JpegCodeSpec chroma_spec{{0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0},
+                                          {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}};
     return chroma ? chroma_spec : luma_spec;
 }
 
@@ -112,7 +114,9 @@ private:
         return static_cast<std::uint8_t>(std::clamp((step * (200 - 2 * jpeg_quality) + 50) / 100, 1, 255));
     }
 
-    void word(int value) { out_.insert(out_.end(), {static_cast<std::uint8_t>(value >> 8), static_cast<std::uint8_t>(value)}); }
+    void word(int value) {
+        out_.insert(out_.end(), {static_cast<std::uint8_t>(value >> 8), static_cast<std::uint8_t>(value)});
+    }
 
     void write_header() {
         out_ = {0xFF, 0xD8, 0xFF, 0xE0, 0, 16, 'J', 'F', 'I', 'F', 0, 1, 1, 0, 0, 1, 0, 1, 0, 0};
@@ -131,7 +135,8 @@ private:
             write_code(dc_spec(table == 1), table);
             write_code(ac_spec(table == 1), 0x10 | table);
         }
-        out_.insert(out_.end(), {0xFF, 0xDA, 0, static_cast<std::uint8_t>(6 + 2 * components_), static_cast<std::uint8_t>(components_)});
+        out_.insert(out_.end(), {0xFF, 0xDA, 0, static_cast<std::uint8_t>(6 + 2 * components_),
+                                 static_cast<std::uint8_t>(components_)});
         for (std::size_t c = 0; c < components_; ++c) {
             out_.insert(out_.end(), {static_cast<std::uint8_t>(c + 1), static_cast<std::uint8_t>(c > 0 ? 0x11 : 0)});
         }
@@ -223,7 +228,8 @@ private:
 
 // Grey from one channel, colour from three; alpha has no place in a JPEG and must be gone before.
 inline std::vector<std::uint8_t> encode_jpeg(const Image& image) {
-    if (image.channels == 2 || image.channels == 4) throw ImageError("can't hold alpha, because it is a JPEG; write a .png");
+    if (image.channels == 2 || image.channels == 4)
+        throw ImageError("can't hold alpha, because it is a JPEG; write a .png");
     return detail::JpegEncoder(image).encode();
 }
 

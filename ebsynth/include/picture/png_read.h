@@ -91,7 +91,8 @@ private:
         if (type == "IHDR") {
             read_header(body, length);
         } else if (type == "PLTE") {
-            if (length == 0 || length > 768 || length % 3 != 0) throw ImageError("is damaged (a palette of odd length)");
+            if (length == 0 || length > 768 || length % 3 != 0)
+                throw ImageError("is damaged (a palette of odd length)");
             palette_.assign(body, body + length);
         } else if (type == "tRNS") {
             transparency_.assign(body, body + length);
@@ -109,8 +110,8 @@ private:
         check_picture_size(width_, height_);
         depth_ = body[8];
         colour_ = body[9];
-        const bool known_colour = colour_ == grey || colour_ == rgb || colour_ == palette || colour_ == grey_alpha ||
-                                  colour_ == rgb_alpha;
+        const bool known_colour =
+            colour_ == grey || colour_ == rgb || colour_ == palette || colour_ == grey_alpha || colour_ == rgb_alpha;
         const bool power = depth_ == 1 || depth_ == 2 || depth_ == 4 || depth_ == 8 || depth_ == 16;
         const bool fits = colour_ == grey || (colour_ == palette ? depth_ <= 8 : depth_ >= 8);
         if (!known_colour || !power || !fits) {
@@ -173,7 +174,8 @@ private:
         }
     }
 
-    static void unfilter_row(int filter, std::uint8_t* line, const std::uint8_t* above, std::size_t bytes, std::size_t pixel) {
+    static void unfilter_row(int filter, std::uint8_t* line, const std::uint8_t* above, std::size_t bytes,
+                             std::size_t pixel) {
         const auto add = [&](std::size_t i, int value) { line[i] = static_cast<std::uint8_t>(line[i] + value); };
         switch (filter) {
             case 0: break;

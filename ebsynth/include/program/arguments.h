@@ -51,9 +51,10 @@ namespace detail {
 
 inline const std::vector<std::string>& option_names() {
     static const std::vector<std::string> names{
-        "-style",           "-guide",           "-weight",        "-output",       "-uniformity", "-patchsize", "-pyramidlevels",
-        "-searchvoteiters", "-patchmatchiters", "-stopthreshold", "-extrapass3x3", "-backend",    "-preset",    "-threads",
-        "-seed",            "-help"};
+        "-style",           "-guide",         "-weight",        "-output",
+        "-uniformity",      "-patchsize",     "-pyramidlevels", "-searchvoteiters",
+        "-patchmatchiters", "-stopthreshold", "-extrapass3x3",  "-backend",
+        "-preset",          "-threads",       "-seed",          "-help"};
     return names;
 }
 
@@ -117,7 +118,8 @@ private:
             weight_ = Weight::guide;
         } else if (option_ == "-weight") {
             const float weight = number();
-            if (weight_ == Weight::none) throw ProgramError("-weight must follow the -style or -guide that it belongs to");
+            if (weight_ == Weight::none)
+                throw ProgramError("-weight must follow the -style or -guide that it belongs to");
             (weight_ == Weight::style ? arguments_.style_weight : arguments_.guides.back().weight) = weight;
         } else if (option_ == "-output") {
             arguments_.output = file_name();
@@ -132,7 +134,9 @@ private:
             arguments_.uniformity = number();
         } else if (option_ == "-patchsize") {
             arguments_.patch_size = integer(3, EBS_MAX_PATCH);
-            if (arguments_.patch_size % 2 == 0) refuse(std::to_string(arguments_.patch_size), "an odd number from 3 to " + std::to_string(EBS_MAX_PATCH));
+            if (arguments_.patch_size % 2 == 0)
+                refuse(std::to_string(arguments_.patch_size),
+                       "an odd number from 3 to " + std::to_string(EBS_MAX_PATCH));
         } else if (option_ == "-pyramidlevels") {
             if (next_ < words_.size() && words_[next_] == "max") {
                 arguments_.pyramid_levels.reset();
@@ -149,7 +153,8 @@ private:
         } else if (option_ == "-extrapass3x3") {
             arguments_.extra_pass_3x3 = true;
         } else if (option_ == "-backend") {
-            arguments_.backend = choice<ebs_backend_choice>({{"auto", EBS_BACKEND_AUTO}, {"cpu", EBS_BACKEND_CPU}, {"cuda", EBS_BACKEND_CUDA}});
+            arguments_.backend = choice<ebs_backend_choice>(
+                {{"auto", EBS_BACKEND_AUTO}, {"cpu", EBS_BACKEND_CPU}, {"cuda", EBS_BACKEND_CUDA}});
         } else if (option_ == "-preset") {
             arguments_.preset = choice<ebs_preset>({{"generic", EBS_GENERIC}, {"video", EBS_VIDEO}});
         } else if (option_ == "-threads") {
@@ -167,7 +172,8 @@ private:
     const std::string& value() {
         const auto& names = detail::option_names();
         if (next_ == words_.size() || std::find(names.begin(), names.end(), words_[next_]) != names.end()) {
-            throw ProgramError(option_ + " needs " + (option_ == "-guide" ? "two files: source and target" : "a value after it"));
+            throw ProgramError(option_ + " needs " +
+                               (option_ == "-guide" ? "two files: source and target" : "a value after it"));
         }
         return words_[next_++];
     }
@@ -186,8 +192,8 @@ private:
         const std::string& text = value();
         const std::string allowed = "a whole number from " + std::to_string(least) + " to " + std::to_string(most);
         const std::size_t sign = !text.empty() && (text[0] == '-' || text[0] == '+') ? 1 : 0;
-        const bool digits = text.size() > sign && text.size() <= 15 &&
-                            text.find_first_not_of("0123456789", sign) == std::string::npos;
+        const bool digits =
+            text.size() > sign && text.size() <= 15 && text.find_first_not_of("0123456789", sign) == std::string::npos;
         if (!digits) refuse(text, allowed);
         const std::int64_t number = std::strtoll(text.c_str(), nullptr, 10);
         if (number < least || number > most) refuse(text, allowed);

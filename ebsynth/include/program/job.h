@@ -16,7 +16,9 @@
 
 namespace ebsynth {
 
-inline std::string size_text(const Image& image) { return std::to_string(image.width) + "x" + std::to_string(image.height); }
+inline std::string size_text(const Image& image) {
+    return std::to_string(image.width) + "x" + std::to_string(image.height);
+}
 
 inline void require_ok(ebs_status status) {
     if (status != EBS_OK) throw ProgramError(ebs_last_error());
@@ -53,7 +55,8 @@ inline Frame make_frame(const std::vector<Image>& guides) {
     return {frame, ebs_frame_free};
 }
 
-inline void require_same_size(const Image& image, const std::string& name, const Image& first, const std::string& first_name) {
+inline void require_same_size(const Image& image, const std::string& name, const Image& first,
+                              const std::string& first_name) {
     if (image.width == first.width && image.height == first.height) return;
     throw ProgramError(name + " is " + size_text(image) + ", but " + first_name + " is " + size_text(first) +
                        "; they must have the same size");
@@ -61,8 +64,8 @@ inline void require_same_size(const Image& image, const std::string& name, const
 
 inline void require_patch_fits(const Image& image, const std::string& name, int patch_size) {
     if (std::min(image.width, image.height) >= patch_size) return;
-    throw ProgramError(name + " is " + size_text(image) + ", smaller than the patch of " + std::to_string(patch_size) + "x" +
-                       std::to_string(patch_size) + "; use larger pictures or a smaller -patchsize");
+    throw ProgramError(name + " is " + size_text(image) + ", smaller than the patch of " + std::to_string(patch_size) +
+                       "x" + std::to_string(patch_size) + "; use larger pictures or a smaller -patchsize");
 }
 
 // As many as halve the smaller side of source and target down to twice the patch and one more pixel.
@@ -107,7 +110,8 @@ inline Job load_job(const Arguments& arguments) {
         const Image& first = job.style.pixels.empty() ? (sources.empty() ? source : sources[0]) : job.style;
         const std::string& first_name = arguments.style.empty() ? arguments.guides[0].source : arguments.style;
         detail::require_same_size(source, guide.source, first, first_name);
-        detail::require_same_size(target, guide.target, targets.empty() ? target : targets[0], arguments.guides[0].target);
+        detail::require_same_size(target, guide.target, targets.empty() ? target : targets[0],
+                                  arguments.guides[0].target);
         if (arguments.preset == EBS_GENERIC) {
             detail::require_patch_fits(source, guide.source, arguments.patch_size);
             detail::require_patch_fits(target, guide.target, arguments.patch_size);
@@ -115,8 +119,9 @@ inline Job load_job(const Arguments& arguments) {
         const Channels used = used_channels(source) | used_channels(target);
         channels += used.count();
         if (channels > EBS_MAX_GUIDE_CHANNELS) {
-            throw ProgramError("the guides have more than " + std::to_string(EBS_MAX_GUIDE_CHANNELS) + " channels in all (" +
-                               guide.source + " brings them to " + std::to_string(channels) + ")");
+            throw ProgramError("the guides have more than " + std::to_string(EBS_MAX_GUIDE_CHANNELS) +
+                               " channels in all (" + guide.source + " brings them to " + std::to_string(channels) +
+                               ")");
         }
         sources.push_back(with_channels(source, used));
         targets.push_back(with_channels(target, used));

@@ -62,7 +62,9 @@ public:
     }
 
 private:
-    [[noreturn]] void fail(const std::string& reason) const { throw ImageError(name_ + " can't be written: " + reason); }
+    [[noreturn]] void fail(const std::string& reason) const {
+        throw ImageError(name_ + " can't be written: " + reason);
+    }
 
     // Beside the target, so that the rename stays on one file system.
     std::FILE* open_aside() {

@@ -42,7 +42,8 @@ inline void print_usage(const Program& program) {
         "  -preset NAME            generic, or video for two frames of one clip (generic)\n"
         "  -threads N              0: all cores (0); the result does not depend on it\n"
         "  -seed N                 of the random search (0)\n\n"
-        "Pictures are read as PNG or JPEG. Errors are told on stderr, and the exit status is then 1.\n",
+        "Pictures are read as PNG or JPEG, whatever their names; a camera's note to turn one (EXIF) is ignored.\n"
+        "Errors are told on stderr, and the exit status is then 1.\n",
         program.name, program.effect, *program.default_output != '\0' ? " (" : "",
         *program.default_output != '\0' ? (std::string(program.default_output) + ")").c_str() : "", EBS_MAX_PATCH);
 }
@@ -52,7 +53,8 @@ inline void check_arguments(const Arguments& arguments, const Program& program) 
     if (arguments.guides.empty()) throw ProgramError("no guide is given; add -guide SOURCE TARGET");
     if (arguments.output.empty()) throw ProgramError("no output is given; add -output FILE");
     if (arguments.backend == EBS_BACKEND_CUDA && ebs_cuda_available() == 0) {
-        throw ProgramError("-backend is cuda, but this program was built without CUDA or sees no device; use cpu or auto");
+        throw ProgramError(
+            "-backend is cuda, but this program was built without CUDA or sees no device; use cpu or auto");
     }
     if (ebs_isa() == nullptr) throw ProgramError(ebs_last_error());
 }
@@ -66,7 +68,9 @@ inline void print_settings(const Arguments& arguments, const Job& job) {
                 iterations(job.options.search_vote_iters).c_str(), iterations(job.options.patch_match_iters).c_str());
     std::printf("stopthreshold: %d\nextrapass3x3: %s\nbackend: %s\n", job.options.stop_threshold,
                 job.options.extra_pass_3x3 != 0 ? "yes" : "no",
-                cuda ? "cuda" : fell_back ? "cpu (no CUDA device was found)" : "cpu");
+                cuda        ? "cuda"
+                : fell_back ? "cpu (no CUDA device was found)"
+                            : "cpu");
     std::fflush(stdout);
 }
 
