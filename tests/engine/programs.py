@@ -1,7 +1,7 @@
 """Builds the engine's programs for the tests and runs them.
 
-What was built is kept under `build/engine_tests`, named by a digest of sources and flags, so that a second run of the
-tests, or another worker, compiles nothing.
+What was built is kept under `build/engine_tests`, named by a digest of its sources and flags, so that a second run of
+the tests, or another worker, compiles nothing.
 """
 
 import functools
@@ -19,34 +19,52 @@ SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover
 OPTIMIZED = ("-O3", "-DNDEBUG")
 
 
-@functools.cache
-def sources_digest() -> str:
+def included_digest(compiler: str, sources: tuple[str, ...]) -> str:
+    """Of the contents of the sources and of all headers of ours that they include."""
+    command = [compiler, "-std=c++17", "-MM", *sources, "-I", "include"]
+    rules = subprocess.run(command, cwd=ENGINE, capture_output=True, text=True, check=True).stdout
     digest = hashlib.sha256()
-    for path in sorted(ENGINE.rglob("*")):
-        if path.suffix in {".h", ".cpp", ".inl"}:
-            digest.update(f"{path.relative_to(ENGINE)}\n".encode())
-            digest.update(path.read_bytes())
+    for word in sorted(set(rules.replace("\\\n", " ").split())):
+        if not word.endswith(":"):
+            digest.update(ENGINE.joinpath(word).read_bytes())
     return digest.hexdigest()
 
 
 @functools.cache
-def build(name: str, sources: tuple[str, ...], flags: tuple[str, ...], compiler: str = "g++") -> Path:
-    """Compiles `sources` (paths inside the engine's folder) to one program, and returns its path."""
-    command = [compiler, "-std=c++17", *flags, "-fopenmp", *sources, "-I", "include"]
-    digest = hashlib.sha256(f"{sources_digest()} {command}".encode()).hexdigest()[:16]
-    program = BUILT / f"{name}-{digest}"
-    if not program.exists():
+def build(
+    name: str, sources: tuple[str, ...], flags: tuple[str, ...], *, core: Path | None = None, compiler: str = "g++"
+) -> Path:
+    """Compiles `sources` (paths inside the engine's folder), links `core` if given, returns the result's path."""
+    linked = () if core is None else (str(core),)
+    command = [compiler, "-std=c++17", *flags, "-pthread", *sources, *linked, "-I", "include"]
+    digest = hashlib.sha256(f"{included_digest(compiler, sources)} {command}".encode()).hexdigest()[:16]
+    result = BUILT / f"{name}-{digest}{'.o' if '-c' in flags else ''}"
+    if not result.exists():
         BUILT.mkdir(parents=True, exist_ok=True)
         for outdated in BUILT.glob(f"{name}-*"):
             outdated.unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(dir=BUILT) as folder:
-            fresh = Path(folder) / name
-            built = subprocess.run(
-                [*command, "-o", str(fresh)], cwd=ENGINE, capture_output=True, text=True, check=False
-            )
+            fresh = Path(folder) / result.name
+            built = subprocess.run([*command, "-o", fresh], cwd=ENGINE, capture_output=True, text=True, check=False)
             assert (built.returncode, built.stderr) == (0, ""), built.stderr
-            fresh.replace(program)
-    return program
+            fresh.replace(result)
+    return result
+
+
+def core(name: str, flags: tuple[str, ...]) -> Path:
+    return build(name, ("src/ebsynth_cpu.cpp",), (*flags, "-c"))
+
+
+def ebsynth() -> Path:
+    return build("ebsynth", ("src/ebsynth.cpp",), OPTIMIZED, core=core("core", OPTIMIZED))
+
+
+def ebsynth_nnf() -> Path:
+    return build("ebsynth_nnf", ("src/ebsynth_nnf.cpp",), OPTIMIZED, core=core("core", OPTIMIZED))
+
+
+def sanitized_ebsynth() -> Path:
+    return build("sanitized_ebsynth", ("src/ebsynth.cpp",), SANITIZED, core=core("sanitized_core", SANITIZED))
 
 
 def image_tool() -> Path:
@@ -62,21 +80,17 @@ def fuzz_target(name: str) -> Path:
     return build(f"fuzz_{name}", (f"tests/fuzz_{name}.cpp", "tests/fuzz_driver.cpp"), SANITIZED)
 
 
-def ebsynth() -> Path:
-    """By the plain command of the README, which needs neither CMake nor Python."""
-    return build("ebsynth", ("src/ebsynth.cpp", "src/ebsynth_cpu.cpp"), OPTIMIZED)
-
-
-def ebsynth_nnf() -> Path:
-    return build("ebsynth_nnf", ("src/ebsynth_nnf.cpp", "src/ebsynth_cpu.cpp"), OPTIMIZED)
-
-
-def sanitized_ebsynth() -> Path:
-    return build("sanitized_ebsynth", ("src/ebsynth.cpp", "src/ebsynth_cpu.cpp"), SANITIZED)
-
-
-def clang() -> str | None:
-    return shutil.which("clang++")
+@functools.cache
+def libfuzzer() -> str | None:
+    """The compiler that brings libFuzzer, where there is one: clang with its runtime, which is a package of its own."""
+    compiler = shutil.which("clang++")
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "empty.cpp")
+        source.write_text('extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }')
+        command = [compiler, "-fsanitize=fuzzer", source, "-o", Path(folder, "empty")]
+        return compiler if subprocess.run(command, capture_output=True, check=False).returncode == 0 else None
 
 
 @dataclass(frozen=True)

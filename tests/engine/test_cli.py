@@ -1,5 +1,6 @@
 """The programs `ebsynth` and `ebsynth_nnf` from outside: what callers pass and what comes back."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import skimage.data
 from cli_pictures import GUIDE, SELF, STYLE, match, paint, photo, pixels_of, write_pictures
 from PIL import Image
-from programs import ebsynth, ebsynth_nnf, run
+from programs import ENGINE, ebsynth, ebsynth_nnf, run
 
 
 @pytest.fixture
@@ -174,3 +175,12 @@ def test_one_row_and_one_pixel_with_the_video_preset(folder: Path) -> None:
         painted = paint(folder, "-style", name, "-guide", name, name, "-preset", "video")
         np.testing.assert_array_equal(painted.reshape(*size, -1)[..., :3], photo()[: size[0], : size[1]])
         assert match(folder, "-guide", name, name, "-preset", "video").shape == (*size, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ebsynth", "ebsynth_nnf"])
+def test_one_plain_command_builds_a_program(name: str, tmp_path: Path) -> None:
+    command = f"g++ -std=c++17 -O3 -DNDEBUG -fopenmp src/{name}.cpp src/ebsynth_cpu.cpp -I include -o {tmp_path / name}"
+    built = subprocess.run(command.split(), cwd=ENGINE, capture_output=True, text=True, check=False)
+    assert (built.returncode, built.stdout, built.stderr) == (0, "", "")
+    assert run(tmp_path / name).out.startswith(f"usage: {name} -style ")

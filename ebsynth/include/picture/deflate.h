@@ -88,8 +88,8 @@ private:
     static constexpr unsigned shortest_match = 4;  // three bytes seldom pay for their distance in filtered rows
     static constexpr unsigned longest_match = 258;
     static constexpr unsigned good_match = 32;  // long enough to be taken without a look at the next position
-    static constexpr int chain_limit = 24;
-    static constexpr int hash_bits = 15;
+    static constexpr int chain_limit = 8;
+    static constexpr int hash_bits = 16;
     static constexpr std::size_t block_tokens = 32768;
 
     Deflater(const std::uint8_t* data, std::size_t size, std::vector<std::uint8_t>& out)
@@ -123,16 +123,18 @@ private:
         bits_.align();
     }
 
-    std::size_t hash(std::size_t at) const {
+    std::uint32_t four_bytes(std::size_t at) const {
         std::uint32_t bytes;
         std::memcpy(&bytes, data_ + at, sizeof bytes);
-        return (bytes * 2654435761u) >> (32 - hash_bits);
+        return bytes;
     }
+
+    static std::size_t hash(std::uint32_t bytes) { return (bytes * 2654435761u) >> (32 - hash_bits); }
 
     // Positions are kept plus one, so that 0 means none.
     void insert(std::size_t at) {
         if (at + shortest_match > size_) return;
-        const std::size_t h = hash(at);
+        const std::size_t h = hash(four_bytes(at));
         previous_[at % window] = head_[h];
         head_[h] = static_cast<std::uint32_t>(at + 1);
     }
@@ -141,11 +143,13 @@ private:
         Match best;
         if (at + shortest_match > size_) return best;
         const auto limit = static_cast<unsigned>(std::min<std::size_t>(longest_match, size_ - at));
-        std::size_t candidate = head_[hash(at)];
+        const std::uint32_t here = four_bytes(at);
+        std::size_t candidate = head_[hash(here)];
         for (int tried = 0; candidate > 0 && tried < chain_limit; ++tried) {
             const std::size_t from = candidate - 1;
             if (at - from > window - 1) break;
-            if (best.length == 0 || data_[from + best.length] == data_[at + best.length]) {
+            // Most candidates of a hash are none: one comparison settles that.
+            if (data_[from + best.length] == data_[at + best.length] && four_bytes(from) == here) {
                 const unsigned length = common(from, at, limit);
                 if (length > best.length) {
                     best = {length, static_cast<unsigned>(at - from)};

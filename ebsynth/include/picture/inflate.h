@@ -119,6 +119,17 @@ public:
 private:
     // At least 56 bits, as long as the data last.
     void refill() {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        if (end_ - data_ >= 8) {
+            std::uint64_t next;
+            std::memcpy(&next, data_, sizeof next);
+            bits_ |= next << count_;
+            data_ += (63 - count_) / 8;
+            count_ |= 56;  // whole bytes only; the bits above are taken again with the next eight
+            return;
+        }
+        bits_ &= (std::uint64_t{1} << count_) - 1;
+#endif
         while (count_ <= 56 && data_ < end_) {
             bits_ |= static_cast<std::uint64_t>(*data_++) << count_;
             count_ += 8;
@@ -159,6 +170,7 @@ private:
         reserve(size);
         std::size_t left = size;
         for (; left > 0 && count_ > 0; --left) out_[written_++] = static_cast<std::uint8_t>(take(8));
+        if (count_ == 0) bits_ = 0;  // the bytes read ahead are passed over below
         if (left > static_cast<std::size_t>(end_ - data_)) {
             throw ImageError("ends in the middle of its compressed data (truncated)");
         }
