@@ -5,15 +5,17 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-# Coefficients of successive odd polynomials that drive all singular values towards 1; three are enough here.
-_POLYNOMIALS = ((8.2873, -23.5959, 17.3004), (4.1071, -2.9478, 0.5448), (3.9487, -2.9089, 0.5518))
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+"""An odd polynomial steep at 0 that wavers around 1: three times over, it evens out all but tiny singular values."""
+_TIMES = 3
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Nearly the closest matrix with orthonormal rows or columns."""
+    """About the closest matrix with orthonormal rows or columns: the same directions, lengths between 0.6 and 1.3."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = wide / (wide.norm() * 1.01 + 1e-7)
-    for a, b, c in _POLYNOMIALS:
+    a, b, c = _QUINTIC
+    for _ in range(_TIMES):
         square = x @ x.T
         x = a * x + (b * square + c * (square @ square)) @ x
     return x if matrix.shape[0] <= matrix.shape[1] else x.T
