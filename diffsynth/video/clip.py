@@ -57,21 +57,6 @@ class Clip:
         return self.info.fps / self.selection.interval
 
     @property
-    def expected_count(self) -> int | None:
-        """How many frames there will be, as far as the source's header tells."""
-        info, selection = self.info, self.selection
-        if info.frame_count is None:
-            return selection.maximum_count
-        first = self._position_of(selection.start, 0)
-        last = min(self._position_of(selection.end, info.frame_count), info.frame_count)
-        return selection.count_of(max(last - first, 0))
-
-    def _position_of(self, bound: float | None, default: int) -> int:
-        if bound is None:
-            return default
-        return bound if isinstance(bound, int) else ceil(Fraction(bound) * self.info.fps - Fraction(1, 100))
-
-    @property
     def time_base(self) -> Fraction:
         return self.info.time_base
 
