@@ -18,13 +18,33 @@ from diffsynth.video.ffmpeg import open_input, packets
 if TYPE_CHECKING:
     from av.packet import Packet
 
-# What players of each container understand; None is everything. mp4 is meant for browsers: AC-3 and ALAC fit into it,
+# What players of each container understand. mp4 is meant for browsers: AC-3 and ALAC fit into it,
 # but only one of them plays either.
-_COPIED: dict[str, frozenset[str] | None] = {
-    ".mp4": frozenset({"aac", "mp3", "mp3float", "opus", "libopus", "flac"}),
-    ".mov": frozenset({"aac", "mp3", "mp3float", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "ac3", "eac3"}),
-    ".webm": frozenset({"opus", "libopus", "vorbis", "libvorbis"}),
-    ".mkv": None,
+_COPIED = {
+    ".mp4": frozenset(["aac", "mp3", "mp3float", "opus", "libopus", "flac"]),
+    ".mov": frozenset(["aac", "mp3", "mp3float", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "ac3", "eac3"]),
+    ".webm": frozenset(["opus", "libopus", "vorbis", "libvorbis"]),
+    ".mkv": frozenset(
+        [
+            "aac",
+            "mp3",
+            "mp3float",
+            "mp2",
+            "mp2float",
+            "opus",
+            "libopus",
+            "vorbis",
+            "libvorbis",
+            "flac",
+            "ac3",
+            "eac3",
+            "dca",
+            "truehd",
+            "pcm_s16le",
+            "pcm_s24le",
+            "pcm_f32le",
+        ]
+    ),
 }
 _ENCODERS = {".mp4": "aac", ".mov": "aac", ".webm": "libopus", ".mkv": "flac"}
 # AAC and Opus need what came before to decode a sample: start a little early and cut afterwards.
@@ -54,15 +74,12 @@ class AudioTrack:
     def __init__(self, out: OutputContainer, suffix: str, wanted: AudioRange) -> None:
         self._range = wanted
         self._out = out
-        self._edits = suffix in {".mp4", ".mov"}
         self._in = open_input(wanted.path)
         stream = self._in.streams.audio[0]
         others = len(self._in.streams.audio) - 1
         self.notes = [f"the source has {others} more sound tracks: only the first is kept."] if others else []
-        copied = _COPIED[suffix]
-        name = stream.codec_context.name
         self.how: Literal["copied", "encoded"]
-        if wanted.whole and (copied is None or name in copied):
+        if wanted.whole and stream.codec_context.name in _COPIED[suffix] and not _moves_pictures(wanted, suffix):
             self.how = "copied"
             self._stream = out.add_stream_from_template(stream)
             self._packets = self._copied(stream)
@@ -105,9 +122,7 @@ class AudioTrack:
                 packet.dts = last + 1
                 packet.pts = max(packet.pts, packet.dts)
             last = packet.dts
-            # Without edit lists a packet before zero would move all pictures back to make room for it.
-            if self._edits or packet.pts + (packet.duration or 1) > 0:
-                yield packet
+            yield packet
 
     def _encoded(self, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
         for frame in self._cut(stream):
@@ -159,6 +174,19 @@ class AudioTrack:
                     return
 
 
+def _moves_pictures(wanted: AudioRange, suffix: str) -> bool:
+    """Whether copied sound would begin before zero in a container without edit lists, which would show all pictures
+    later to make room for it. An encoder's run-up does so; only Opus tells Matroska how long its own is."""
+    if suffix in {".mp4", ".mov"}:
+        return False
+    with open_input(wanted.path) as container:
+        stream = container.streams.audio[0]
+        if stream.codec_context.name in {"opus", "libopus"}:
+            return False
+        first = next(packets(wanted.path, container, stream))
+        return first.pts is not None and first.pts * _time_base(stream) < wanted.start
+
+
 def _add_encoder(out: OutputContainer, suffix: str, stream: AudioStream) -> AudioStream:
     name = _ENCODERS[suffix]
     rate = 48000 if name == "libopus" else stream.sample_rate
@@ -173,10 +201,10 @@ def _add_encoder(out: OutputContainer, suffix: str, stream: AudioStream) -> Audi
 
 
 def _layout(stream: AudioStream) -> str:
-    """The speakers of a stream. Plain PCM may say only how many channels it has; these are the usual ones."""
-    layout = stream.codec_context.layout
-    usual = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
-    return usual.get(layout.nb_channels, layout.name) if "channels" in layout.name else layout.name
+    """The speakers to encode for: the usual ones for their number, which every encoder here knows. (Plain PCM says no
+    more than a number; 5.1 comes in two spellings, of which Opus takes one.)"""
+    usual = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+    return usual.get(stream.codec_context.layout.nb_channels, "stereo")
 
 
 def _time_base(stream: AudioStream) -> Fraction:
