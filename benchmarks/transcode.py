@@ -2,112 +2,67 @@
 
     python benchmarks/transcode.py [--frames 100 3000] [--size 1920x1080]
 
-Draws a clip with sound by ffmpeg, then reads it into a frame store and writes it as H.264, each length in a process of
-its own. Prints each run's peak resident memory and the growth between the first and the last; exits with 1 if that is
-50 MB or more.
+Draws one clip with sound by ffmpeg and runs the task `transcode` on its first frames, each length in a process of its
+own. Prints each run's peak resident memory and the growth between the first and the last; exits with 1 if that is 50 MB
+or more.
 """
 
 import argparse
-import resource
+import json
+import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import imageio_ffmpeg
 
 LIMIT_MB = 50
+ROOT = Path(__file__).resolve().parent.parent
 
 
-def main() -> None:
+def main() -> int:
     arguments = parse()
-    if arguments.run is not None:
-        run(Path(arguments.run), arguments.frames[0], Path(arguments.work))
-        return
-    root = Path(__file__).resolve().parent.parent
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clip = folder / "clip.mp4"
         draw(clip, max(arguments.frames), arguments.size)
-        peaks = []
-        for frames in arguments.frames:
-            command = [
-                sys.executable,
-                __file__,
-                "--run",
-                str(clip),
-                "--frames",
-                str(frames),
-                "--work",
-                str(folder / "work"),
-            ]
-            result = subprocess.run(
-                command, check=True, capture_output=True, text=True, cwd=root, env=environment(root)
-            )
-            peaks.append(float(result.stdout.split()[0]))
-            print(f"{frames:6d} frames of {arguments.size}: peak {result.stdout.strip()}", flush=True)
+        peaks = [peak(folder, clip, frames) for frames in arguments.frames]
     growth = peaks[-1] - peaks[0]
-    print(
-        f"growth between {arguments.frames[0]} and {arguments.frames[-1]} frames: {growth:.1f} MB (limit {LIMIT_MB} MB)"
-    )
-    if growth >= LIMIT_MB:
-        sys.exit(1)
+    print(f"growth from {arguments.frames[0]} to {arguments.frames[-1]} frames: {growth:.1f} MB (limit {LIMIT_MB} MB)")
+    return int(growth >= LIMIT_MB)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, nargs="+", default=[100, 3000], help="lengths to compare")
-    parser.add_argument("--size", default="1920x1080")
-    parser.add_argument("--run", help=argparse.SUPPRESS)
-    parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--size", default="1920x1080", help="of the clip")
     return parser.parse_args()
 
 
-def environment(root: Path) -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(root)}
-
-
 def draw(path: Path, frames: int, size: str) -> None:
-    """Moving colours under a little noise: plain test pictures would compress to nothing."""
-    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-    picture = f"testsrc2=size={size}:rate=25,noise=alls=6:allf=t"
-    sound = f"sine=frequency=440:sample_rate=48000:duration={frames / 25}"
-    command = [ffmpeg, "-v", "error", "-y", "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound]
-    command += ["-frames:v", str(frames), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
-    subprocess.run([*command, "-c:a", "aac", str(path)], check=True)
+    """A moving test picture with some noise, so that it compresses like a real clip, and a tone."""
+    pictures = f"testsrc2=size={size}:rate=25,noise=alls=6:allf=t"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", "-f", "lavfi", "-i", pictures]
+    command += ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-frames:v", str(frames), "-shortest"]
+    command += ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", str(path)]
+    subprocess.run(command, check=True)
 
 
-def run(clip_path: Path, frames: int, work: Path) -> None:
-    from diffsynth.video.clip import open_clip
-    from diffsynth.video.ingest import ingest
-    from diffsynth.video.options import Selection, VideoOptions
-    from diffsynth.video.write import write_video
-
-    start = time.process_time()
-    clip = open_clip(clip_path, Selection(maximum_count=frames))
-    store = ingest(clip, work / "store")
-    read = time.process_time()
-    timing = store.timing
-    if timing is None:
-        raise SystemExit("the store has no time stamps")
-    # The encoder's speed is not the question here.
-    options = VideoOptions(preset="ultrafast")
-    audio = clip.audio_range(timing)
-    written = write_video(work / "out.mp4", store, fps=clip.fps, timing=timing, options=options, audio=audio)
-    end = time.process_time()
-    size = sum(file.stat().st_size for file in store.path.iterdir()) / frames / 1e6
-    store.delete()
-    if written.frame_count != frames:
-        raise SystemExit(f"{written.frame_count} frames were written instead of {frames}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{peak:.1f} MB; CPU {1000 * (read - start) / frames:.0f} ms a frame to read and store, "
-        f"{1000 * (end - read) / frames:.0f} ms to load and write; {size:.2f} MB a frame on disk"
-    )
+def peak(folder: Path, clip: Path, frames: int) -> float:
+    """Megabytes that `run_DiffSynth.py` holds at its largest."""
+    config = folder / f"{frames}.json"
+    tree = {"task": "transcode", "input_video": str(clip), "output_path": f"out-{frames}", "save_frames": False}
+    config.write_text(json.dumps(tree | {"frame_maximum_count": frames}))
+    process = subprocess.Popen([sys.executable, str(ROOT / "run_DiffSynth.py"), str(config), "--quiet"])
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"the run on {frames} frames failed")
+    record = json.loads((folder / f"out-{frames}" / "run.json").read_text())
+    megabytes = usage.ru_maxrss / 1024
+    print(f"{record['frames']:6d} frames: peak {megabytes:.1f} MB, seconds a stage {record['seconds']}", flush=True)
+    return megabytes
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -157,14 +157,15 @@ class ClipReader:
         begun = written_count(folder)
         with run.timed("read"), progress.stage("read", clip.expected_count, begun) as stage:
             store = ingest(clip, folder, lambda count: stage.advance(count - stage.done))
-        if clip.damage.frames:
-            progress.note(f"{source}: {clip.damage.frames} frames could not be decoded ({clip.damage.words}).")
+        damage = clip.damage.report(clip.time_base)
+        if damage:
+            progress.note(f"{source}: {damage}.")
         run.note(
             frames=len(store),
             height=store.height,
             width=store.width,
             frame_rate=str(clip.fps),
-            damaged=clip.damage.frames,
+            damage=damage,
         )
         return clip, store
 
