@@ -247,12 +247,9 @@ ebs_status ebs_vote(const int16_t* nnf_yx, int32_t height, int32_t width, const 
         require(patch_size % 2 == 1 && patch_size >= 1 && patch_size <= EBS_MAX_PATCH,
                 "the patch size is " + std::to_string(patch_size) + "; allowed are odd numbers from 1 to 33.");
         const Size size{height, width}, source{image->height, image->width};
+        check_nnf(nnf_yx, size, source);
         std::vector<Point> nnf(size.pixels());
         std::memcpy(nnf.data(), nnf_yx, nnf.size() * sizeof(Point));
-        for (Point n : nnf)
-            require(n.y >= 0 && n.x >= 0 && n.y < source.height && n.x < source.width,
-                    "the NNF points to row " + std::to_string(n.y) + ", column " + std::to_string(n.x) +
-                        ", outside of the image of " + text_of(source) + ".");
         std::vector<uint16_t> weights;
         if (error) weights = vote_weights(error, nnf.size());
         Pool pool(threads > 0 ? threads : usable_cores());

@@ -121,6 +121,15 @@ inline ebs_plan make_plan(const ebs_options& o, const ebs_pair& pair) {
     return plan;
 }
 
+inline void check_nnf(const int16_t* nnf_yx, Size target, Size source) {
+    for (size_t i = 0; i < target.pixels(); ++i) {
+        const int y = nnf_yx[2 * i], x = nnf_yx[2 * i + 1];
+        if (y >= 0 && x >= 0 && y < source.height && x < source.width) continue;
+        throw Failure(EBS_BAD_ARGUMENT, "the NNF points to row " + std::to_string(y) + ", column " + std::to_string(x) +
+                                            ", outside of the source of " + text_of(source) + ".");
+    }
+}
+
 inline void check_pair(const ebs_options& o, const ebs_pair& pair, const ebs_result& result) {
     require(pair.source && pair.target, "a pair lacks its source or target frame.");
     const Size source = pair.source->levels[0].size, target = pair.target->levels[0].size;
@@ -147,13 +156,7 @@ inline void check_pair(const ebs_options& o, const ebs_pair& pair, const ebs_res
     check_map(pair.target_mask, target, "the target mask");
     if (pair.modulation)
         for (size_t i = 0; i < pair.target->channels.size(); ++i) check_map(pair.modulation[i], target, "a modulation");
-    if (pair.init_nnf_yx)
-        for (size_t i = 0; i < target.pixels(); ++i) {
-            const int y = pair.init_nnf_yx[2 * i], x = pair.init_nnf_yx[2 * i + 1];
-            require(y >= 0 && x >= 0 && y < source.height && x < source.width,
-                    "the initial NNF points to row " + std::to_string(y) + ", column " + std::to_string(x) +
-                        ", outside of the source of " + text_of(source) + ".");
-        }
+    if (pair.init_nnf_yx) check_nnf(pair.init_nnf_yx, target, source);
 }
 
 }  // namespace ebs
