@@ -176,15 +176,17 @@ struct PartProgress {
 void estimate_on_cuda(const ebs_backend& backend, const ebs_pair* pairs, const ebs_result* results,
                       const std::vector<ebs_plan>& plans, const ebs_options& options) {
     // Tasks of one plan go together; plans differ where sizes or channels do.
+    Pool pool(options.threads ? options.threads : usable_cores());
     const auto same = [](const ebs_plan& a, const ebs_plan& b) { return std::memcmp(&a, &b, sizeof a) == 0; };
     for (size_t first = 0, last; first < plans.size(); first = last) {
         for (last = first + 1; last < plans.size() && same(plans[first], plans[last]);) ++last;
-        std::vector<std::unique_ptr<TaskOf>> owners;
-        std::vector<ebs_task> tasks;
-        for (size_t i = first; i < last; ++i) {
-            owners.push_back(std::make_unique<TaskOf>(pairs[i], results[i], plans[i]));
-            tasks.push_back(owners.back()->task);
-        }
+        std::vector<std::unique_ptr<TaskOf>> owners(last - first);
+        std::vector<ebs_task> tasks(last - first);
+        pool.run(int(last - first), [&](int k, int) {
+            const size_t i = first + size_t(k);
+            owners[size_t(k)] = std::make_unique<TaskOf>(pairs[i], results[i], plans[i]);
+            tasks[size_t(k)] = owners[size_t(k)]->task;
+        });
         PartProgress part{options, first, last - first, plans.size()};
         char message[512] = "the CUDA backend failed.";
         const ebs_status status = backend.estimate(tasks.data(), int32_t(tasks.size()), &plans[first],

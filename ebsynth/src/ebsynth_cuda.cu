@@ -263,10 +263,22 @@ ebs_status guarded(char* message, size_t message_size, const Body& body) {
     }
 }
 
+std::string version_text(int version) {
+    return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
 int32_t device_count(char* message, size_t message_size) {
     int count = 0;
     const ebs_status status = guarded(message, message_size, [&] {
-        check(cudaGetDeviceCount(&count), "looking for a device");
+        int driver = 0;
+        check(cudaDriverGetVersion(&driver), "asking for the driver's version");
+        if (driver == 0) throw Failure(EBS_UNAVAILABLE, "CUDA: this machine has no NVIDIA driver; use the CPU.");
+        const cudaError_t found = cudaGetDeviceCount(&count);
+        if (found == cudaErrorInsufficientDriver)
+            throw Failure(EBS_UNAVAILABLE, "CUDA: the driver is too old: it knows CUDA " + version_text(driver) +
+                                               ", this build is for " + version_text(CUDART_VERSION) +
+                                               ". Update the driver, or use the CPU.");
+        check(found, "looking for a device");
         if (count == 0) fail(cudaErrorNoDevice, "looking for a device");
         // Code for this device's architecture may be missing from the build.
         cudaFuncAttributes attributes;
