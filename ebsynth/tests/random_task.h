@@ -121,7 +121,7 @@ inline std::vector<Wishes> all_kinds() {
     next("guides alone").style_channels = 0;
     Wishes& many = next("more lanes than a tile holds");
     many.guide_lanes = 24, many.style_channels = 8, many.patch = 11;
-    many.height = 16, many.width = 35, many.source_height = 20, many.source_width = 18, many.levels = 1;
+    many.height = 9, many.width = 35, many.source_height = 13, many.source_width = 18, many.levels = 1;
     Wishes& generic = next("generic with uniformity");
     generic.preset = EBS_GENERIC, generic.uniformity = 3500, generic.guide_lanes = 3;
     next("pass with patch 3").extra_pass = true;
@@ -129,12 +129,14 @@ inline std::vector<Wishes> all_kinds() {
     next("given start").init = true;
     next("source mask").source_mask = true;
     next("target mask").target_mask = true;
-    next("modulation").modulation = true;
+    Wishes& modulated = next("modulation");
+    modulated.modulation = true, modulated.height = 20, modulated.source_height = 22;
     Wishes& thin = next("a single row");
     thin.height = 1, thin.levels = 1, thin.source_height = 3;
     Wishes& all = next("all at once");
     all.preset = EBS_GENERIC, all.uniformity = 100, all.init = all.source_mask = all.target_mask = all.modulation = true;
-    all.error_weighted = all.extra_pass = true, all.guide_lanes = 5, all.style_channels = 7, all.patch = 9;
+    all.error_weighted = all.extra_pass = true, all.guide_lanes = 5, all.style_channels = 7, all.patch = 7;
+    all.height = 21, all.width = 23, all.source_height = 25, all.source_width = 22;
     return kinds;
 }
 
