@@ -377,7 +377,9 @@ struct NaivePass {
                     add({n.y - step.y, n.x - step.x});
                 }
         for (naive::Point n : list) offer(pair, y, x, n);
-        uint32_t bits = naive::scramble(uint32_t(y * scene.wishes.width + x), seed);
+        // Sixteen neighbours of a phase share their numbers.
+        const int first_of_16 = x / (16 * pass.spread) * 16 * pass.spread;
+        uint32_t bits = naive::scramble(uint32_t(y * scene.wishes.width + first_of_16), seed);
         int wanted = pass.randoms;
         if (pass.adaptive && wanted && total[size_t(pair)]) {
             const int64_t mean = int64_t(total[size_t(pair)] / scene.pixels()), own = energy >> 10;
