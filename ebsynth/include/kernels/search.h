@@ -318,6 +318,9 @@ private:
     // ---- output
 
     void finish(bool known) {
+        const bool any = std::any_of(tasks_, tasks_ + pairs_,
+                                     [](const ebs_task& t) { return t.result.error || t.result.voted; });
+        if (!any) return;
         const bool weighted = plan_.vote_mode == EBS_VOTE_ERROR && plan_.style_lanes;
         const size_t pixels = shape_.target.pixels();
         state_.overlap = {};
