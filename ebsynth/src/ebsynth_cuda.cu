@@ -1,13 +1,14 @@
 // The CUDA backend: memory, streams and errors. What runs on the device is in include/kernels.
 //
-// Expected cost, by count, to be held against a measurement: at patch 21 and two lanes (RGB guide, RGB style) one step of
-// a score is an 8-byte shared load, an 8-byte global load and four integer instructions. The two loads of a warp take 4 to
-// 5 cycles of the 128 B/cycle that a multiprocessor reads from shared memory and L1, which binds before the arithmetic (2
-// cycles at 64 a cycle) and the device's memory (the source's 2 MB stay in L2). A candidate of every pixel of 512 x 512 is
-// then 441 steps x 4.5 cycles x 8192 warps / 132 multiprocessors at 1.7 GHz = 72 us. Counted on the CPU over a whole video
-// search (guide weights 1 and 100), with each warp as slow as its slowest thread, the passes take 4.1 to 4.6 ms a pair at
-// patch 21 and 0.3 ms at patch 5; votes add some 0.3 ms, copies of 6 MB a pair hide behind the other half of the batch.
-// What the count leaves out: loads of random candidates where the correspondences of neighbours disagree.
+// Expected cost, by count, to be held against a measurement: at patch 21 and two lanes (RGB guide, RGB style) one step
+// of a score is an 8-byte shared load, an 8-byte global load and four integer instructions. The two loads of a warp
+// take 4 to 5 cycles of the 128 B/cycle that a multiprocessor reads from shared memory and L1, which binds before the
+// arithmetic (2 cycles at 64 a cycle) and the device's memory (the source's 2 MB stay in L2). A candidate of every
+// pixel of 512 x 512 is then 441 steps x 4.5 cycles x 8192 warps / 132 multiprocessors at 1.7 GHz = 72 us. Counted on
+// the CPU over a whole video search (guide weights 1 and 100), with each warp as slow as its slowest thread, the passes
+// take 4.1 to 4.6 ms a pair at patch 21 and 0.3 ms at patch 5; votes add some 0.3 ms, copies of 6 MB a pair hide behind
+// the other half of the batch. What the count leaves out: loads of random candidates where the correspondences of
+// neighbours disagree.
 
 #include <cuda_runtime.h>
 
@@ -23,8 +24,8 @@ namespace kernels {
 namespace {
 
 [[noreturn]] void fail(cudaError_t error, const char* what) {
-    const std::string text = std::string("CUDA: ") + what + ": " + cudaGetErrorString(error) + " (" +
-                             cudaGetErrorName(error) + ").";
+    const std::string text =
+        std::string("CUDA: ") + what + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ").";
     switch (error) {
         case cudaErrorNoDevice:
         case cudaErrorInsufficientDriver:
@@ -75,8 +76,9 @@ public:
         if (error == cudaErrorMemoryAllocation) {
             cudaGetLastError();
             memory_ = nullptr;
-            throw Failure(EBS_OUT_OF_MEMORY, "the device has no " + std::to_string(bytes >> 20) +
-                                                 " MiB free for the search; use smaller batches or frames, or the CPU.");
+            throw Failure(EBS_OUT_OF_MEMORY,
+                          "the device has no " + std::to_string(bytes >> 20) +
+                              " MiB free for the search; use smaller batches or frames, or the CPU.");
         }
         check(error, "allocating memory");
         bytes_ = bytes;
@@ -100,9 +102,7 @@ public:
     void copy(void* to, const void* from, size_t bytes) {
         check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "copying on the device");
     }
-    void fill(void* at, int byte, size_t bytes) {
-        check(cudaMemsetAsync(at, byte, bytes, stream_), "filling memory");
-    }
+    void fill(void* at, int byte, size_t bytes) { check(cudaMemsetAsync(at, byte, bytes, stream_), "filling memory"); }
     void finish() { check(cudaStreamSynchronize(stream_), "waiting for the device"); }
 
     template <class Kernel>
@@ -231,8 +231,9 @@ private:
         for (int i = piece.first; i < piece.first + piece.count; ++i) {
             done_ += work_of(tasks_[i], plan_, level);
             const ebs_level_plan& steps = plan_.level[level];
-            const ebs_progress state{std::min(1.0, done_ / total_), i,    level, steps.rounds - 1, steps.sweeps - 1,
-                                     std::numeric_limits<double>::quiet_NaN()};
+            const ebs_progress state{
+                std::min(1.0, done_ / total_),           i, level, steps.rounds - 1, steps.sweeps - 1,
+                std::numeric_limits<double>::quiet_NaN()};
             if (progress_(user_, &state) != 0) return false;
         }
         return true;

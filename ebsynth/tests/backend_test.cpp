@@ -1,5 +1,6 @@
 // The CUDA backend's search against the CPU's through the library: no more than 1 % above its energy, and exact where
-// there is an exact answer. Link with ebsynth_cuda.cu (a device is needed) or with cuda_on_host.cpp (slow, but anywhere).
+// there is an exact answer. Link with ebsynth_cuda.cu (a device is needed) or with cuda_on_host.cpp (slow, but
+// anywhere).
 #include <cmath>
 #include <string>
 
@@ -28,7 +29,8 @@ void check_energy(int preset, int patch, int side) {
         cuda += call.energy();
     }
     char detail[200];
-    std::snprintf(detail, sizeof detail, "%.1f on the CPU, %.1f on the device, ratio %.4f", cpu / 2, cuda / 2, cuda / cpu);
+    std::snprintf(detail, sizeof detail, "%.1f on the CPU, %.1f on the device, ratio %.4f", cpu / 2, cuda / 2,
+                  cuda / cpu);
     report(std::string("energy, ") + (preset == EBS_VIDEO ? "video" : "generic") + ", patch " + std::to_string(patch),
            cuda <= 1.01 * cpu, detail);
 }
@@ -40,7 +42,8 @@ void check_identity() {
     bool identity = true;
     for (int i = 0; i < 70 * 91; ++i)
         identity &= call.nnfs[0][size_t(2 * i)] == i / 91 && call.nnfs[0][size_t(2 * i + 1)] == i % 91;
-    report("identical frames", identity && call.voted[0] == call.styles[0].rgb && call.energy() == 0, "the identity, an exact copy");
+    report("identical frames", identity && call.voted[0] == call.styles[0].rgb && call.energy() == 0,
+           "the identity, an exact copy");
 }
 
 // A shift that no neighbour knows: every pixel inside must find it.

@@ -40,8 +40,10 @@ void measure(int height, int width, int patch, float weight, int batch, double c
     for (float e : call.errors[0]) energy += double(e);
     energy /= double(height) * width;
     const double median = times[kRuns / 2];
-    std::printf("%dx%d  patch %2d  weight %3.0f  batch %2d  %8.3f ms a pair (best %.3f)  %7.1f pairs/s  energy %.4f of the CPU's\n",
-                width, height, patch, double(weight), batch, median, times[0], 1000 / median, energy / cpu);
+    std::printf(
+        "%dx%d  patch %2d  weight %3.0f  batch %2d  %8.3f ms a pair (best %.3f)  %7.1f pairs/s  energy %.4f of the "
+        "CPU's\n",
+        width, height, patch, double(weight), batch, median, times[0], 1000 / median, energy / cpu);
     std::fflush(stdout);
 }
 

@@ -7,8 +7,8 @@ namespace {
 
 int32_t device_count(char*, size_t) { return 1; }
 
-ebs_status estimate(const ebs_task* tasks, int32_t count, const ebs_plan* plan, int (*)(void*, const ebs_progress*), void*,
-                    char* message, size_t message_size) {
+ebs_status estimate(const ebs_task* tasks, int32_t count, const ebs_plan* plan, int (*)(void*, const ebs_progress*),
+                    void*, char* message, size_t message_size) {
     try {
         ebs::kernels::search_on_host(tasks, count, *plan, 2);
         return EBS_OK;

@@ -51,7 +51,8 @@ std::string compare(const ebs_backend& backend, const Wishes& wishes, uint32_t c
     const ebs_plan plan = ebs_test::plan_of(wishes, 5);
     Tasks device(wishes, count), host(wishes, count);
     char message[512] = "";
-    if (backend.estimate(device.tasks.data(), int32_t(count), &plan, nullptr, nullptr, message, sizeof message) != EBS_OK)
+    if (backend.estimate(device.tasks.data(), int32_t(count), &plan, nullptr, nullptr, message, sizeof message) !=
+        EBS_OK)
         return message;
     ebs::kernels::search_on_host(host.tasks.data(), int(count), plan, 4);
     std::string difference;
@@ -74,7 +75,8 @@ std::string check_cancelling(const ebs_backend& backend) {
     Tasks tasks(wishes, 3);
     int calls = 0;
     char message[512] = "";
-    const ebs_status status = backend.estimate(tasks.tasks.data(), 3, &plan, stop_at_second, &calls, message, sizeof message);
+    const ebs_status status =
+        backend.estimate(tasks.tasks.data(), 3, &plan, stop_at_second, &calls, message, sizeof message);
     if (status != EBS_CANCELLED) return "status " + std::to_string(status) + ", not cancelled";
     return calls == 2 ? "" : std::to_string(calls) + " calls";
 }

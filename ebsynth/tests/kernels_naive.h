@@ -1,4 +1,5 @@
-// What the kernels compute, said again in the plainest way: no tiles, no packing, no early end, one pixel after the other.
+// What the kernels compute, said again in the plainest way: no tiles, no packing, no early end, one pixel after the
+// other.
 #pragma once
 
 #include <algorithm>
@@ -17,9 +18,7 @@ struct Image {
     int height, width, channels;
     std::vector<uint8_t> bytes;
     int at(int y, int x, int c) const { return bytes[(size_t(y) * width + x) * channels + c]; }
-    int clamped(int y, int x, int c) const {
-        return at(std::clamp(y, 0, height - 1), std::clamp(x, 0, width - 1), c);
-    }
+    int clamped(int y, int x, int c) const { return at(std::clamp(y, 0, height - 1), std::clamp(x, 0, width - 1), c); }
 };
 
 inline Image halve(const Image& fine) {
@@ -84,6 +83,8 @@ inline uint32_t scramble(uint32_t v) {
 
 inline uint32_t scramble(uint32_t a, uint32_t b) { return scramble(a * 0x9e3779b9u ^ scramble(b)); }
 
-inline int pick(uint32_t bits, int low, int high) { return low + int(uint64_t(bits % 65536) * uint64_t(high - low + 1) / 65536); }
+inline int pick(uint32_t bits, int low, int high) {
+    return low + int(uint64_t(bits % 65536) * uint64_t(high - low + 1) / 65536);
+}
 
 }  // namespace naive

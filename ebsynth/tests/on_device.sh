@@ -16,7 +16,7 @@ done
 "$out/cuda_bench" 2>&1 | tee "$out/cuda_bench.log" || status=1
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck initcheck; do
-    compute-sanitizer --tool $tool --error-exitcode 1 "$out/device_test" >"$out/$tool.log" 2>&1 || status=1
+    compute-sanitizer --tool $tool --report-api-errors no --error-exitcode 1 "$out/device_test" >"$out/$tool.log" 2>&1 || status=1
     echo "$tool: $(tail -1 "$out/$tool.log")"
   done
 fi

@@ -134,7 +134,8 @@ inline std::vector<Wishes> all_kinds() {
     Wishes& thin = next("a single row");
     thin.height = 1, thin.levels = 1, thin.source_height = 3;
     Wishes& all = next("all at once");
-    all.preset = EBS_GENERIC, all.uniformity = 100, all.init = all.source_mask = all.target_mask = all.modulation = true;
+    all.preset = EBS_GENERIC, all.uniformity = 100,
+    all.init = all.source_mask = all.target_mask = all.modulation = true;
     all.error_weighted = all.extra_pass = true, all.guide_lanes = 5, all.style_channels = 7, all.patch = 7;
     all.height = 21, all.width = 23, all.source_height = 25, all.source_width = 22;
     return kinds;

@@ -38,13 +38,17 @@ struct BatchShape {
     bool source_mask, target_mask, modulation, init;
 
     explicit BatchShape(const ebs_task& t)
-        : target{t.height, t.width}, source{t.source_height, t.source_width}, source_mask(t.source_mask != nullptr),
-          target_mask(t.target_mask != nullptr), modulation(t.modulation != nullptr), init(t.init_nnf_yx != nullptr) {}
+        : target{t.height, t.width},
+          source{t.source_height, t.source_width},
+          source_mask(t.source_mask != nullptr),
+          target_mask(t.target_mask != nullptr),
+          modulation(t.modulation != nullptr),
+          init(t.init_nnf_yx != nullptr) {}
 
     bool operator==(const BatchShape& o) const {
-        return target.height == o.target.height && target.width == o.target.width &&
-               source.height == o.source.height && source.width == o.source.width && source_mask == o.source_mask &&
-               target_mask == o.target_mask && modulation == o.modulation && init == o.init;
+        return target.height == o.target.height && target.width == o.target.width && source.height == o.source.height &&
+               source.width == o.source.width && source_mask == o.source_mask && target_mask == o.target_mask &&
+               modulation == o.modulation && init == o.init;
     }
 };
 

@@ -16,7 +16,8 @@ struct Admission {
     uint32_t seed;
 
     EBS_HD Point nearest(int pair, uint32_t id, int y, int x) const {
-        const Point n = point(clamp(y, border, source.height - 1 - border), clamp(x, border, source.width - 1 - border));
+        const Point n =
+            point(clamp(y, border, source.height - 1 - border), clamp(x, border, source.width - 1 - border));
         if (!mask || mask.of(pair)[source.at(n.y, n.x)]) return n;
         return places.of(pair)[uint64_t(scramble(id, seed)) * *place_count.of(pair) >> 32];
     }
@@ -75,8 +76,8 @@ struct Enlarge {
     EBS_HD void run(const Place& p, const void*) const {
         const int y = p.y(), x = p.x();
         if (!size.holds(y, x)) return;
-        const Point n = coarse.of(p.block_z)[coarse_size.at(min_of(y / 2, coarse_size.height - 1),
-                                                            min_of(x / 2, coarse_size.width - 1))];
+        const Point n = coarse.of(
+            p.block_z)[coarse_size.at(min_of(y / 2, coarse_size.height - 1), min_of(x / 2, coarse_size.width - 1))];
         const size_t id = size.at(y, x);
         out.of(p.block_z)[id] = admission.nearest(p.block_z, uint32_t(id), 2 * n.y + (y & 1), 2 * n.x + (x & 1));
     }

@@ -1,9 +1,10 @@
 // How often the source's patches are used.
 //
 // For every source pixel n: the sum over the patch around n of how many used patches cover that pixel. Two patches at
-// distance (dy, dx) share (P - |dy|) (P - |dx|) pixels, so that this is the histogram of the NNF under a triangle-shaped
-// filter along each axis. The table stands still while a pass runs: only one pixel of each 2 x 2 moves in a pass, and the
-// uses are counted anew before the next one, so that neighbours don't all flee to the same free place.
+// distance (dy, dx) share (P - |dy|) (P - |dx|) pixels, so that this is the histogram of the NNF under a
+// triangle-shaped filter along each axis. The table stands still while a pass runs: only one pixel of each 2 x 2 moves
+// in a pass, and the uses are counted anew before the next one, so that neighbours don't all flee to the same free
+// place.
 #pragma once
 
 #include "types.h"

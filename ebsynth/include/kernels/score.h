@@ -1,9 +1,9 @@
 // The energy of a target patch and a source patch, exact in 64 bits.
 //
 // A candidate costs one 8-byte load of the target (shared memory), one of the source (coalesced where neighbours agree,
-// which is nearly everywhere) and a difference and a dot product for each lane, all for two lanes at once. The rows go in
-// an order that spreads them over the patch, and a candidate is dropped after the row at which it can't win any more:
-// bad ones cost two or three rows.
+// which is nearly everywhere) and a difference and a dot product for each lane, all for two lanes at once. The rows go
+// in an order that spreads them over the patch, and a candidate is dropped after the row at which it can't win any
+// more: bad ones cost two or three rows.
 #pragma once
 
 #include "field.h"
@@ -31,8 +31,7 @@ struct Tile {
         for (int i = thread; i < plane(); i += kBlockThreads) {
             const int y = clamp(top + i / width(), 0, target.size.height - 1);
             const int x = clamp(left + i % width(), 0, target.size.width - 1);
-            for (int g = 0; g < groups; ++g)
-                tile[g * plane() + i] = from[size_t(g) * target.plane() + target.at(y, x)];
+            for (int g = 0; g < groups; ++g) tile[g * plane() + i] = from[size_t(g) * target.plane() + target.at(y, x)];
         }
     }
 };

@@ -1,5 +1,5 @@
-// A batch of pairs, coarse to fine: which kernels run in which order. Nothing here waits for the device, so that its queue
-// never runs dry between levels; only a caller who wants to be told of progress makes it wait.
+// A batch of pairs, coarse to fine: which kernels run in which order. Nothing here waits for the device, so that its
+// queue never runs dry between levels; only a caller who wants to be told of progress makes it wait.
 //
 // A `Device` launches kernels, moves bytes and fills memory, all in order; see on_host.h and ebsynth_cuda.cu.
 #pragma once
@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "layout.h"
+#include "inputs.h"
 #include "nnf.h"
 #include "occupancy.h"
 #include "vote.h"
@@ -26,13 +26,17 @@ class Search {
 public:
     // `memory`: Layout::bytes(...) of the device. All tasks have the shape of the first.
     Search(Device& device, void* memory, const ebs_task* tasks, int pairs, const ebs_plan& plan)
-        : device_(device), tasks_(tasks), pairs_(pairs), plan_(plan), shape_(tasks[0]), arena_(memory),
+        : device_(device),
+          tasks_(tasks),
+          pairs_(pairs),
+          plan_(plan),
+          shape_(tasks[0]),
+          arena_(memory),
           at_(arena_, shape_, plan, pairs) {}
 
     // Returns false if the report did.
     bool run(const LevelReport& report) {
-        upload();
-        build_pyramids();
+        Inputs<Device>{device_, at_, shape_, tasks_, pairs_, plan_}.make();
         bool known = false;
         for (int l = plan_.levels - 1; l >= 0; --l) {
             enter_level(l, plan_.patch_size);
@@ -64,77 +68,7 @@ public:
     }
 
 private:
-    // ---- input
-
-    void upload() {
-        const size_t pixels = shape_.target.pixels(), source_pixels = shape_.source.pixels();
-        for (int i = 0; i < pairs_; ++i) {
-            const ebs_task& t = tasks_[i];
-            const size_t guide_bytes = 4 * size_t(plan_.guide_lanes);
-            device_.upload(at_.source_guides.of(i), t.source_guides, source_pixels * guide_bytes);
-            device_.upload(at_.target_guides.of(i), t.target_guides, pixels * guide_bytes);
-            if (plan_.style_lanes)
-                device_.upload(at_.style.of(i), t.style, source_pixels * 4 * size_t(plan_.style_lanes));
-            if (shape_.init) device_.upload(at_.given.of(i), t.init_nnf_yx, pixels * sizeof(Point));
-            if (shape_.modulation)
-                device_.upload(at_.levels[0].modulation.scales.of(i), t.modulation,
-                               pixels * 4 * size_t(modulation_words(plan_)));
-            if (shape_.source_mask) upload_source_masks(i);
-            if (shape_.target_mask) upload_target_masks(i);
-        }
-    }
-
-    void upload_source_masks(int pair) {
-        Extent size = shape_.source;
-        Mask mask(tasks_[pair].source_mask, tasks_[pair].source_mask + size.pixels());
-        for (int l = 0; l < plan_.levels; ++l) {
-            const int border = border_of(plan_.patch_size);
-            std::vector<Point> places;
-            for (int y = border; y < size.height - border; ++y)
-                for (int x = border; x < size.width - border; ++x)
-                    if (mask[size.at(y, x)]) places.push_back(point(y, x));
-            if (places.empty()) throw Failure(EBS_BAD_ARGUMENT, "the source mask leaves no place for a patch.");
-            const uint32_t count = uint32_t(places.size());
-            device_.upload(at_.levels[size_t(l)].source_mask.of(pair), mask.data(), mask.size());
-            device_.upload(at_.levels[size_t(l)].places.of(pair), places.data(), places.size() * sizeof(Point));
-            device_.upload(at_.levels[size_t(l)].place_count.of(pair), &count, sizeof count);
-            mask = halve(mask, {size.height, size.width});
-            size = size.half();
-        }
-    }
-
-    void upload_target_masks(int pair) {
-        Extent size = shape_.target;
-        Mask mask(tasks_[pair].target_mask, tasks_[pair].target_mask + size.pixels());
-        for (int l = 0; l < plan_.levels; ++l) {
-            device_.upload(at_.levels[size_t(l)].target_mask.of(pair), mask.data(), mask.size());
-            mask = halve(mask, {size.height, size.width});
-            size = size.half();
-        }
-    }
-
-    void build_pyramids() {
-        LevelArrays& finest = at_.levels[0];
-        device_.launch(Pack{finest.source, constant(at_.source_guides), constant(at_.style), plan_.guide_lanes,
-                            plan_.style_lanes},
-                       pairs_);
-        device_.launch(Pack{finest.target, constant(at_.target_guides), {}, plan_.guide_lanes, plan_.style_lanes}, pairs_);
-        for (size_t l = 1; l < at_.levels.size(); ++l) {
-            LevelArrays &fine = at_.levels[l - 1], &coarse = at_.levels[l];
-            device_.launch(Halve{fine.source, coarse.source}, pairs_);
-            device_.launch(Halve{fine.target, coarse.target}, pairs_);
-            if (shape_.modulation) device_.launch(HalveModulation{fine.modulation, coarse.modulation}, pairs_);
-        }
-    }
-
     // ---- a level
-
-    template <class T>
-    static Batch<const T> constant(Batch<T> batch) {
-        return {batch.base, batch.stride};
-    }
-
-    int border_of(int patch) const { return plan_.source_border ? patch / 2 : 0; }
 
     void enter_level(int l, int patch) {
         const LevelArrays& level = at_.levels[size_t(l)];
@@ -144,7 +78,7 @@ private:
         state_.modulation = level.modulation;
         std::copy_n(plan_.lane_weight, plan_.guide_lanes + plan_.style_lanes, state_.weights);
         state_.patch = patch;
-        state_.border = border_of(patch);
+        state_.border = border_of(plan_, patch);
         state_.energy = at_.energy;
         state_.source_mask = constant(level.source_mask);
         state_.target_mask = constant(level.target_mask);
@@ -155,14 +89,14 @@ private:
 
     Admission admission(int l, uint32_t variation) const {
         const LevelArrays& level = at_.levels[size_t(l)];
-        return {level.source.size, state_.border, constant(level.source_mask), constant(level.places),
+        return {level.source.size,           state_.border,         constant(level.source_mask), constant(level.places),
                 constant(level.place_count), plan_.seed + variation};
     }
 
     void start(int l, uint32_t variation, bool only_masked) {
         Batch<const uint8_t> where;
         if (only_masked) where = constant(at_.levels[size_t(l)].target_mask);
-        const Start how = shape_.init                              ? Start::given
+        const Start how = shape_.init                         ? Start::given
                           : plan_.start == EBS_START_IDENTITY ? Start::identity
                                                               : Start::random;
         device_.launch(StartNnf{admission(l, variation), state_.target.size, how, scramble(plan_.seed, 1),
@@ -224,10 +158,10 @@ private:
         sum_energies();
     }
 
-    // Besides the nearest neighbours' finds, a pass tries those at a distance. Three passes with random candidates in each
-    // end below the CPU's energy after its one sweep (0.98 of it on moving scenes at patch 5, 11 and 21, 0.96 on the
-    // generic examples); two of them at 0.99, and four at 0.975. With random candidates in the last one only, three end at
-    // 1.003.
+    // Besides the nearest neighbours' finds, a pass tries those at a distance. Three passes with random candidates in
+    // each end below the CPU's energy after its one sweep (0.98 of it on moving scenes at patch 5, 11 and 21, 0.96 on
+    // the generic examples); two of them at 0.99, and four at 0.975. With random candidates in the last one only, three
+    // end at 1.003.
     static constexpr int kPassesASweep = 3;
     static constexpr int kJumps[kPassesASweep] = {8, 3, 1};
 
@@ -318,8 +252,8 @@ private:
     // ---- output
 
     void finish(bool known) {
-        const bool any = std::any_of(tasks_, tasks_ + pairs_,
-                                     [](const ebs_task& t) { return t.result.error || t.result.voted; });
+        const bool any =
+            std::any_of(tasks_, tasks_ + pairs_, [](const ebs_task& t) { return t.result.error || t.result.voted; });
         if (!any) return;
         const bool weighted = plan_.vote_mode == EBS_VOTE_ERROR && plan_.style_lanes;
         const size_t pixels = shape_.target.pixels();

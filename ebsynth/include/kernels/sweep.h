@@ -14,8 +14,8 @@ constexpr int64_t kUnknown = 0x7f7f7f7f7f7f7f7f;
 constexpr int kSumShift = 10;
 constexpr int kMaxLanes = 32;
 constexpr int kMaxNeighbours = 8, kMaxRandom = 16;
-// As many threads in a row draw the same random numbers: where their correspondences agree, their candidates lie side by
-// side in memory and are read together. Energies end as low as with numbers of their own (within 0.4 %, either way).
+// As many threads in a row draw the same random numbers: where their correspondences agree, their candidates lie side
+// by side in memory and are read together. Energies end as low as with numbers of their own (within 0.4 %, either way).
 constexpr int kSharers = 16;
 
 // What a pass reads and writes, the same for every pass of a level.
@@ -24,12 +24,12 @@ struct SearchState {
     Modulation modulation;
     int32_t weights[kMaxLanes];
     int patch, border;
-    Batch<int64_t> energy;                 // of each pixel's correspondence when it was last scored; kUnknown
-    Batch<const uint8_t> awake;            // 0: rests, for its style hardly moved; null: all are awake
-    Batch<const uint8_t> source_mask;      // 0: no patch is centred here; null: allowed everywhere
-    Batch<const uint8_t> target_mask;      // 0: keeps its correspondence; null: all are searched
-    Batch<const unsigned long long> total; // of SumEnergies after the last sweep, one number a pair; 0: not known yet
-    Batch<const float> overlap;            // see occupancy.h; null: no occupancy term
+    Batch<int64_t> energy;                  // of each pixel's correspondence when it was last scored; kUnknown
+    Batch<const uint8_t> awake;             // 0: rests, for its style hardly moved; null: all are awake
+    Batch<const uint8_t> source_mask;       // 0: no patch is centred here; null: allowed everywhere
+    Batch<const uint8_t> target_mask;       // 0: keeps its correspondence; null: all are searched
+    Batch<const unsigned long long> total;  // of SumEnergies after the last sweep, one number a pair; 0: not known yet
+    Batch<const float> overlap;             // see occupancy.h; null: no occupancy term
     float occupancy_price;
 
     EBS_HD bool admits(int pair, int y, int x) const {
@@ -44,14 +44,14 @@ struct SearchState {
 
 // What one pass tries.
 struct PassPlan {
-    int jump;  // also what the four neighbours at this distance found; 0 or 1: only the nearest
+    int jump;                          // also what the four neighbours at this distance found; 0 or 1: only the nearest
     bool neighbours, everyone, known;  // everyone: masked and resting pixels too; known: energies are up to date
     int random_candidates, random_radius;
     uint32_t seed;
     int spread, phase_y, phase_x;  // only every spread-th pixel from the phase on
     Batch<const Point> given;      // the caller's NNF as a further candidate; null: none
     Extent given_size;
-    int given_shift;               // the level: its coordinates are the caller's shifted right
+    int given_shift;  // the level: its coordinates are the caller's shifted right
 };
 
 template <int kPatch, Reading kReading>
@@ -89,11 +89,19 @@ struct Sweep {
             after.of(p.block_z)[id] = start;
             return;
         }
-        const int in_tile = p.thread / kBlockWidth * plan.spread * tile().width() +
-                            p.thread % kBlockWidth * plan.spread;
-        const Scorer<kPatch, kReading> score{state.source, state.target, state.modulation, state.weights,
-                                             static_cast<const LanePair*>(shared) + in_tile, state.patch,
-                                             tile().width(), tile().plane(), p.block_z, y, x};
+        const int in_tile =
+            p.thread / kBlockWidth * plan.spread * tile().width() + p.thread % kBlockWidth * plan.spread;
+        const Scorer<kPatch, kReading> score{state.source,
+                                             state.target,
+                                             state.modulation,
+                                             state.weights,
+                                             static_cast<const LanePair*>(shared) + in_tile,
+                                             state.patch,
+                                             tile().width(),
+                                             tile().plane(),
+                                             p.block_z,
+                                             y,
+                                             x};
         int64_t& energy = state.energy.of(p.block_z)[id];
         Best best{start, energy, 0};
         if (!plan.known || best.energy == kUnknown) best.energy = score(start, kUnknown);
@@ -171,10 +179,10 @@ private:
         if (usual == 0 || total == 0) return usual;
         const int64_t mean = int64_t(total / state.target.size.pixels());
         energy >>= kSumShift;
-        const int count = 10 * energy < mean      ? ((bits & 3) == 0 ? 1 : 0)
-                          : 2 * energy < mean     ? 1
-                          : energy < 2 * mean     ? usual
-                                                  : 2 * usual;
+        const int count = 10 * energy < mean  ? ((bits & 3) == 0 ? 1 : 0)
+                          : 2 * energy < mean ? 1
+                          : energy < 2 * mean ? usual
+                                              : 2 * usual;
         return min_of(count, kMaxRandom);
     }
 };

@@ -15,7 +15,7 @@ struct Vote {
     Batch<const uint16_t> weights;  // one a pixel, at most 256; null: the mean
     Field target;                   // gets the style's lanes; no pixels: not wanted
     Batch<uint8_t> dense;           // gets the channels side by side; null: not wanted
-    Batch<uint8_t> moved;           // gets 1 where some colour of the target changed by more than the threshold; or null
+    Batch<uint8_t> moved;  // gets 1 where some colour of the target changed by more than the threshold; or null
     int threshold;
 
     static constexpr bool kTiled = true;
@@ -107,7 +107,8 @@ struct WeighErrors {
     EBS_HD void run(const Place& p, const void*) const {
         const size_t i = size_t(p.block_x) * kBlockThreads + size_t(p.thread);
         if (i >= pixels) return;
-        const double mean = double(*total.of(p.block_z)) * scale / double(pixels);  // `scale` makes it the caller's unit
+        const double mean =
+            double(*total.of(p.block_z)) * scale / double(pixels);  // `scale` makes it the caller's unit
         uint16_t weight = 256;
         if (mean > 0) {
             const double share = 256.0 * mean / (mean + double(error.of(p.block_z)[i]));
