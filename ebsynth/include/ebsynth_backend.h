@@ -48,13 +48,16 @@ typedef struct ebs_task {
     const uint8_t* target_guides; /* height x width x guide_lanes x 4 */
     const uint8_t* style;         /* source_height x source_width x style_lanes x 4, or NULL */
     const int16_t* init_nnf_yx;   /* or NULL */
+    const uint8_t* source_mask;   /* source_height x source_width, 0 where no patch is centred, or NULL */
+    const uint8_t* target_mask;   /* height x width, 0 where the start is kept, or NULL */
+    const uint8_t* modulation;    /* height x width x guide_lanes rounded up to fours: v / 255 scales the lane, or NULL */
     ebs_result result;
 } ebs_task;
 
 typedef struct ebs_backend {
     uint32_t version; /* EBS_BACKEND_VERSION */
-    /* Number of usable devices; never an error. */
-    int32_t (*device_count)(void);
+    /* Number of usable devices. If 0, one line in message says why. */
+    int32_t (*device_count)(char* message, size_t message_size);
     /* Runs all tasks. On failure writes one line into message. The sizes of tasks may differ. */
     ebs_status (*estimate)(const ebs_task* tasks, int32_t count, const ebs_plan* plan,
                            int (*progress)(void* user, const ebs_progress* state), void* progress_user, char* message,

@@ -31,26 +31,43 @@ ebs_status guarded(const Body& body) {
     }
 }
 
+struct Cuda {
+    const ebs_backend* backend = nullptr;  // null: of no use, and why
+    std::string obstacle;
+};
+
 // Linked into the program, or in a shared object beside the one that holds this function.
-const ebs_backend* find_cuda() {
-    static const ebs_backend* const backend = []() -> const ebs_backend* {
-        const ebs_backend* found = nullptr;
-        if (ebs_cuda_backend) {
-            found = ebs_cuda_backend();
-        } else {
-            Dl_info here;
-            if (!dladdr(reinterpret_cast<const void*>(&ebs_api_version), &here) || !here.dli_fname) return nullptr;
-            std::string path = here.dli_fname;
-            const size_t slash = path.rfind('/');
-            path = (slash == std::string::npos ? std::string("./") : path.substr(0, slash + 1)) + "libebsynth_cuda.so";
-            void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-            if (!library) return nullptr;
-            using Entry = const ebs_backend* (*)(void);
-            if (Entry entry = reinterpret_cast<Entry>(dlsym(library, "ebs_cuda_backend"))) found = entry();
-        }
-        return found && found->version == EBS_BACKEND_VERSION && found->device_count() > 0 ? found : nullptr;
+const ebs_backend* load_cuda(std::string& obstacle) {
+    if (ebs_cuda_backend) return ebs_cuda_backend();
+    Dl_info here;
+    if (!dladdr(reinterpret_cast<const void*>(&ebs_api_version), &here) || !here.dli_fname) return nullptr;
+    std::string path = here.dli_fname;
+    const size_t slash = path.rfind('/');
+    path = (slash == std::string::npos ? std::string("./") : path.substr(0, slash + 1)) + "libebsynth_cuda.so";
+    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        obstacle = "the engine was built without CUDA; rebuild it with nvcc on the PATH, or use the CPU.";
+        return nullptr;
+    }
+    using Entry = const ebs_backend* (*)(void);
+    Entry entry = reinterpret_cast<Entry>(dlsym(library, "ebs_cuda_backend"));
+    return entry ? entry() : nullptr;
+}
+
+const Cuda& cuda() {
+    static const Cuda found = [] {
+        Cuda it;
+        it.obstacle = "the CUDA backend belongs to another version of the engine; rebuild it, or use the CPU.";
+        const ebs_backend* backend = load_cuda(it.obstacle);
+        if (!backend || backend->version != EBS_BACKEND_VERSION) return it;
+        char message[512] = "it sees no device.";
+        if (backend->device_count(message, sizeof message) > 0)
+            it.backend = backend;
+        else
+            it.obstacle = message;
+        return it;
     }();
-    return backend;
+    return found;
 }
 
 void check_image(const ebs_image& image, const std::string& name, int max_channels) {
@@ -118,28 +135,63 @@ void estimate_on_cpu(const ebs_pair* pairs, const ebs_result* results, const std
     for (int i = side_by_side; i < count; ++i) run(i, pool);
 }
 
+// One pair as a backend sees it, with the copies that this takes.
+struct TaskOf {
+    Lanes style, modulation;
+    std::vector<Mask> source_mask, target_mask;
+    ebs_task task;
+
+    TaskOf(const ebs_pair& pair, const ebs_result& result, const ebs_plan& plan) {
+        const Lanes &source = pair.source->levels[0], &target = pair.target->levels[0];
+        if (pair.style.data) {
+            style = Lanes(source.size, plan.style_lanes);
+            pack(pair.style, 0, style);
+        }
+        if (pair.modulation) modulation = modulation_lanes(pair, plan.guide_lanes);
+        source_mask = detail::mask_pyramid(pair.source_mask, source.size, 1);
+        target_mask = detail::mask_pyramid(pair.target_mask, target.size, 1);
+        const auto bytes_of = [](const std::vector<uint8_t>& bytes) { return bytes.empty() ? nullptr : bytes.data(); };
+        task = {target.size.height,      target.size.width,        source.size.height,    source.size.width,
+                source.bytes.data(),     target.bytes.data(),      bytes_of(style.bytes), pair.init_nnf_yx,
+                bytes_of(source_mask[0]), bytes_of(target_mask[0]), bytes_of(modulation.bytes), result};
+    }
+    TaskOf(const TaskOf&) = delete;  // the task points into this
+    TaskOf& operator=(const TaskOf&) = delete;
+};
+
+// Fits what a backend reports of some of the pairs into the whole call.
+struct PartProgress {
+    const ebs_options& options;
+    size_t first, count, all;
+
+    static int tell(void* self, const ebs_progress* state) {
+        const auto& part = *static_cast<const PartProgress*>(self);
+        ebs_progress whole = *state;
+        whole.pair += int32_t(part.first);
+        whole.fraction = (double(part.first) + state->fraction * double(part.count)) / double(part.all);
+        return part.options.progress(part.options.progress_user, &whole);
+    }
+};
+
 void estimate_on_cuda(const ebs_backend& backend, const ebs_pair* pairs, const ebs_result* results,
                       const std::vector<ebs_plan>& plans, const ebs_options& options) {
     // Tasks of one plan go together; plans differ where sizes or channels do.
+    Pool pool(options.threads ? options.threads : usable_cores());
     const auto same = [](const ebs_plan& a, const ebs_plan& b) { return std::memcmp(&a, &b, sizeof a) == 0; };
     for (size_t first = 0, last; first < plans.size(); first = last) {
         for (last = first + 1; last < plans.size() && same(plans[first], plans[last]);) ++last;
-        std::vector<ebs_task> tasks;
-        std::vector<Lanes> styles(last - first);
-        for (size_t i = first; i < last; ++i) {
-            const Lanes &source = pairs[i].source->levels[0], &target = pairs[i].target->levels[0];
-            if (pairs[i].style.data) {
-                styles[i - first] = Lanes(source.size, plans[i].style_lanes);
-                pack(pairs[i].style, 0, styles[i - first]);
-            }
-            tasks.push_back({target.size.height, target.size.width, source.size.height, source.size.width,
-                             source.bytes.data(), target.bytes.data(),
-                             pairs[i].style.data ? styles[i - first].bytes.data() : nullptr, pairs[i].init_nnf_yx,
-                             results[i]});
-        }
+        std::vector<std::unique_ptr<TaskOf>> owners(last - first);
+        std::vector<ebs_task> tasks(last - first);
+        pool.run(int(last - first), [&](int k, int) {
+            const size_t i = first + size_t(k);
+            owners[size_t(k)] = std::make_unique<TaskOf>(pairs[i], results[i], plans[i]);
+            tasks[size_t(k)] = owners[size_t(k)]->task;
+        });
+        PartProgress part{options, first, last - first, plans.size()};
         char message[512] = "the CUDA backend failed.";
-        const ebs_status status = backend.estimate(tasks.data(), int32_t(tasks.size()), &plans[first], options.progress,
-                                                   options.progress_user, message, sizeof message);
+        const ebs_status status = backend.estimate(tasks.data(), int32_t(tasks.size()), &plans[first],
+                                                   options.progress ? PartProgress::tell : nullptr, &part, message,
+                                                   sizeof message);
         if (status != EBS_OK) throw Failure(status, message);
     }
 }
@@ -161,7 +213,7 @@ const char* ebs_isa(void) {
     return name;
 }
 
-int32_t ebs_cuda_available(void) { return find_cuda() != nullptr; }
+int32_t ebs_cuda_available(void) { return cuda().backend != nullptr; }
 
 ebs_status ebs_frame_create(const ebs_image* guides, int32_t count, ebs_frame** frame) {
     return guarded([&] {
@@ -218,20 +270,18 @@ ebs_status ebs_estimate(const ebs_pair* pairs, const ebs_result* results, int32_
         require(options && count >= 0 && (count == 0 || (pairs && results)), "pairs, results or options are missing.");
         check_options(*options);
         std::vector<ebs_plan> plans;
-        bool cpu_only = options->disable_bound || options->trace;
+        const bool cpu_only = options->disable_bound || options->trace;
         for (int i = 0; i < count; ++i) {
             check_pair(*options, pairs[i], results[i]);
             plans.push_back(make_plan(*options, pairs[i]));
-            cpu_only |= pairs[i].source_mask.data || pairs[i].target_mask.data || pairs[i].modulation;
         }
         if (options->backend == EBS_BACKEND_CUDA) {
-            if (!find_cuda())
-                throw Failure(EBS_UNAVAILABLE, "the engine has no CUDA backend or sees no device; use the CPU.");
-            if (cpu_only) throw Failure(EBS_UNAVAILABLE, "masks, modulation and traces are the CPU's; choose it.");
+            if (!cuda().backend) throw Failure(EBS_UNAVAILABLE, cuda().obstacle);
+            if (cpu_only) throw Failure(EBS_UNAVAILABLE, "traces and searches without a bound are the CPU's; choose it.");
         }
-        const ebs_backend* cuda = options->backend == EBS_BACKEND_CPU || cpu_only ? nullptr : find_cuda();
-        if (cuda)
-            estimate_on_cuda(*cuda, pairs, results, plans, *options);
+        const bool on_cuda = options->backend != EBS_BACKEND_CPU && !cpu_only && cuda().backend;
+        if (on_cuda)
+            estimate_on_cuda(*cuda().backend, pairs, results, plans, *options);
         else
             estimate_on_cpu(pairs, results, plans, *options);
     });

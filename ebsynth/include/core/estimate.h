@@ -32,6 +32,23 @@ inline std::vector<Mask> mask_pyramid(const ebs_image& image, Size size, int lev
 
 }  // namespace detail
 
+// The modulations as an image of one byte for each guide lane; absent ones scale by 1.
+inline Lanes modulation_lanes(const ebs_pair& pair, int guide_lanes) {
+    const Size size = pair.target->levels[0].size;
+    Lanes finest(size, lanes_of(guide_lanes));
+    std::fill(finest.bytes.begin(), finest.bytes.end(), uint8_t(255));
+    int lane = 0;
+    for (size_t guide = 0; guide < pair.target->channels.size(); ++guide) {
+        const ebs_image& map = pair.modulation[guide];
+        const ptrdiff_t step = map.pixel_stride ? map.pixel_stride : 1;
+        const ptrdiff_t pitch = map.row_stride ? map.row_stride : step * map.width;
+        for (int end = lane + lanes_of(pair.target->channels[guide]); lane < end; ++lane)
+            for (int y = 0; map.data && y < size.height; ++y)
+                for (int x = 0; x < size.width; ++x) finest.at(y, x)[lane] = map.data[y * pitch + x * step];
+    }
+    return finest;
+}
+
 class PairSearch {
 public:
     PairSearch(const ebs_pair& pair, const ebs_plan& plan, bool bounded, bool trace, Isa isa, Pool& pool,
@@ -44,7 +61,7 @@ public:
             pack(pair.style, 0, finest);
             style_ = build_pyramid(std::move(finest), kSmallestSide);
         }
-        if (pair.modulation) modulate();
+        if (pair.modulation) modulation_ = build_pyramid(modulation_lanes(pair, plan.guide_lanes), kSmallestSide);
     }
 
     void run(const ebs_result& result) {
@@ -259,23 +276,6 @@ private:
                 const uint8_t* style = level.target.pixel(y, x) + 4 * plan_.guide_lanes;
                 for (int c = 0; c < plan_.style_channels; ++c) *to++ = style[c] ^ level.target.flip;
             }
-    }
-
-    // The modulations as an image of one byte for each guide lane; absent ones scale by 1.
-    void modulate() {
-        const Size size = pair_.target->levels[0].size;
-        Lanes finest(size, lanes_of(plan_.guide_lanes));
-        std::fill(finest.bytes.begin(), finest.bytes.end(), uint8_t(255));
-        int lane = 0;
-        for (size_t guide = 0; guide < pair_.target->channels.size(); ++guide) {
-            const ebs_image& map = pair_.modulation[guide];
-            const ptrdiff_t step = map.pixel_stride ? map.pixel_stride : 1;
-            const ptrdiff_t pitch = map.row_stride ? map.row_stride : step * map.width;
-            for (int end = lane + lanes_of(pair_.target->channels[guide]); lane < end; ++lane)
-                for (int y = 0; map.data && y < size.height; ++y)
-                    for (int x = 0; x < size.width; ++x) finest.at(y, x)[lane] = map.data[y * pitch + x * step];
-        }
-        modulation_ = build_pyramid(std::move(finest), kSmallestSide);
     }
 
     Modulation modulation_of(int l, int pad) const {
