@@ -5,9 +5,13 @@ Importing the package is cheap: neither torch nor any other heavy library is loa
 
 from importlib.metadata import PackageNotFoundError, version
 
+from diffsynth.torchvision_guard import guard
+
 try:
     __version__ = version("diffsynth")
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0.0.0+source"
+
+guard()
 
 __all__ = ["__version__"]

@@ -50,6 +50,13 @@ class Runtime:
         named = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
         return named[self.dtype]
 
+    def release_memory(self) -> None:
+        """Give the memory that torch keeps for later use back to the device, after a network was dropped."""
+        import torch
+
+        if self.torch_device().type == "cuda":
+            torch.cuda.empty_cache()
+
     def thread_count(self) -> int:
         """Threads for native code: as many as were asked for, else as many cores as this process may use."""
         return self.threads or available_cores()

@@ -1,13 +1,132 @@
-"""`ControlnetImageProcesserDepth`: depth estimated by a DPT network, near is bright."""
+"""`ControlnetImageProcesserDepth`: depth from any depth-estimation network of transformers, near is bright."""
 
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from diffsynth.config import ConfigModel
+from diffsynth.config import ModelRef
+from diffsynth.errors import ModelError
+from diffsynth.frames import Image
+from diffsynth.processors.base import Mapper, PerFrame, Processor, as_rgb, to_levels
+from diffsynth.processors.network import NetworkSettings
+from diffsynth.processors.weights import folder_identity, model_folder
+from diffsynth.runtime import Runtime
+
+if TYPE_CHECKING:
+    import torch
+
+METRES = frozenset({"zoedepth", "glpn", "depth_pro"})
+"""Kinds of network whose values are distances. The others say how near a thing is."""
 
 
-class ControlnetImageProcessorDepthConfig(ConfigModel):
-    """Depth estimated by a DPT network, near is bright."""
+class DepthSettings(NetworkSettings):
+    """What the config of every processor with a depth network has."""
+
+    model_path: ModelRef = "Intel/dpt-large"
+    """A depth-estimation model of transformers (DPT, MiDaS, Depth Anything, ZoeDepth, …): a folder, or an id on the
+    hub."""
+    detect_resolution: Annotated[int, Field(ge=64, le=8192)] | None = None
+    """Side of what the network sees; left out, the one that comes with the model."""
+    invert: bool | None = None
+    """The network's values grow with the distance; left out, that is told from the model's kind."""
+
+
+class ControlnetImageProcessorDepthConfig(DepthSettings):
+    """Depth estimated by a network, near is bright."""
 
     type: Literal["ControlnetImageProcesserDepth"] = Field(default="ControlnetImageProcesserDepth", exclude=True)
+    threshold: Annotated[float, Field(ge=0, le=255)] = 0.0
+    """Depths below this level of 255 become 0: it takes the background away."""
+
+    def build(self, runtime: Runtime) -> Processor:
+        threshold = self.threshold
+
+        def cut(depth: Image) -> Image:
+            return np.where(depth < threshold, 0, depth).astype(np.uint8)
+
+        return depth_estimator(self, runtime, cut)
+
+
+def depth_estimator(
+    config: DepthSettings, runtime: Runtime, finish: Callable[[Image], Image] | None = None
+) -> PerFrame:
+    """A processor that stretches each frame's depth to 0 to 255; `finish` works on each (H, W) map."""
+    name = config.name()
+    folder = model_folder(config.model_path, name)
+    place, resolution, invert = config.place(runtime), config.detect_resolution, config.invert
+
+    def load() -> "torch.nn.Module":
+        network: torch.nn.Module = loaded("AutoModelForDepthEstimation", folder, name)
+        return network
+
+    @contextmanager
+    def opened() -> Iterator[Mapper]:
+        with place.holding(load) as network:
+            yield DepthMapper(network, loaded("AutoImageProcessor", folder, name), resolution, invert, finish)
+
+    fingerprint = config.fingerprint(weights=folder_identity(folder), precision=place.precision)
+    return PerFrame(fingerprint, opened, config.batch_size)
+
+
+def loaded(kind: str, folder: Path, processor: str) -> Any:
+    """A part of a transformers model from a local folder."""
+    import transformers
+
+    # Pillow prepares the pictures whether or not torchvision is there, so that its presence changes no map.
+    options = {"backend": "pil"} if kind == "AutoImageProcessor" else {}
+    try:
+        return getattr(transformers, kind).from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError, RuntimeError, ImportError) as problem:
+        raise ModelError(
+            f"{processor}: {folder} can't be loaded as the model that it needs, {kind} ({str(problem)[:300]})."
+        ) from problem
+
+
+@dataclass(frozen=True)
+class DepthMapper:
+    """A depth network and the way its pictures are prepared."""
+
+    network: "torch.nn.Module"
+    preparation: Any
+    resolution: int | None
+    invert: bool | None
+    finish: Callable[[Image], Image] | None
+
+    def __call__(self, frames: Sequence[Image]) -> list[Image]:
+        import torch
+
+        size = {} if self.resolution is None else {"size": {"height": self.resolution, "width": self.resolution}}
+        inputs = self.preparation(images=list(frames), return_tensors="pt", **size)["pixel_values"]
+        first = next(self.network.parameters())
+        with torch.inference_mode():
+            outputs = self.network(inputs.to(first.device, first.dtype))
+            outputs.predicted_depth = outputs.predicted_depth.float()
+            shapes = [frame.shape[:2] for frame in frames]
+            found = self.preparation.post_process_depth_estimation(outputs, shapes)
+        depths = [each["predicted_depth"].cpu().numpy() for each in found]
+        return [as_rgb(self._finished(nearness(each, invert=self._grows()))) for each in depths]
+
+    def _finished(self, near: NDArray[np.float32]) -> Image:
+        level = to_levels(near * 255)
+        return level if self.finish is None else self.finish(level)
+
+    def _grows(self) -> bool:
+        if self.invert is not None:
+            return self.invert
+        config: Any = self.network.config
+        return config.model_type in METRES or getattr(config, "depth_estimation_type", "relative") == "metric"
+
+
+def nearness(depth: NDArray[np.float32], *, invert: bool) -> NDArray[np.float32]:
+    """A frame's depth stretched to 0 to 1, near is 1; distances are turned over first. Even depth is 0."""
+    near = 1 / np.maximum(depth, 1e-3) if invert else depth
+    low, high = float(near.min()), float(near.max())
+    if high <= low:
+        return np.zeros_like(near)
+    return ((near - low) / (high - low)).astype(np.float32)

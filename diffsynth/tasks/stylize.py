@@ -12,7 +12,7 @@ from diffsynth import hub
 from diffsynth.config import ConfigModel, Contradiction, ModelRef, OptionalPath, Respelled, select
 from diffsynth.config.fields import ExistingPath, hub_id
 from diffsynth.errors import UnavailableError
-from diffsynth.processors import ProcessorConfig, ProcessorName
+from diffsynth.processors import PROCESSOR_NAMES, ProcessorConfig, ProcessorName, canonical_name
 from diffsynth.runtime import Runtime
 from diffsynth.smoothers import SmootherConfig, SmootherName
 from diffsynth.tasks.base import Prediction, Task
@@ -207,6 +207,8 @@ def _select_processor(respelled: Respelled, net: Any) -> Any:
     if not isinstance(net, dict):
         return net
     one = Respelled(dict(net))
-    select(one, "processor", "processor_config", get_args(ProcessorName))
+    if "processor" in one.tree:
+        one.tree["processor"] = canonical_name(one.tree["processor"])
+    select(one, "processor", "processor_config", PROCESSOR_NAMES)
     respelled.problems.extend(one.problems)
     return one.tree

@@ -1,0 +1,73 @@
+"""`ControlnetImageProcesserSegmentation`: what each pixel belongs to, in the colours of ADE20K."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from diffsynth.config import ModelRef
+from diffsynth.errors import ModelError
+from diffsynth.frames import Image
+from diffsynth.processors.base import Mapper, PerFrame, Processor
+from diffsynth.processors.depth import loaded
+from diffsynth.processors.network import NetworkSettings
+from diffsynth.processors.weights import annotator, folder_identity, model_folder, require
+from diffsynth.runtime import Runtime
+
+if TYPE_CHECKING:
+    import torch
+
+
+class ControlnetImageProcessorSegmentationConfig(NetworkSettings):
+    """What each pixel belongs to, in the colours of ADE20K."""
+
+    type: Literal["ControlnetImageProcesserSegmentation"] = Field(
+        default="ControlnetImageProcesserSegmentation", exclude=True
+    )
+    model_path: ModelRef = "openmmlab/upernet-convnext-small"
+    """A semantic segmentation model of transformers with the classes of ADE20K: a folder, or an id on the hub."""
+    detect_resolution: Annotated[int, Field(ge=64, le=8192)] | None = None
+    """Side of what the network sees; left out, the one that comes with the model."""
+
+    def build(self, runtime: Runtime) -> Processor:
+        name = self.name()
+        require("controlnet_aux", name)
+        folder = model_folder(self.model_path, name)
+        place, resolution = self.place(runtime), self.detect_resolution
+
+        def load() -> "torch.nn.Module":
+            network: torch.nn.Module = loaded("AutoModelForSemanticSegmentation", folder, name)
+            return network
+
+        @contextmanager
+        def opened() -> Iterator[Mapper]:
+            colours = np.array(annotator("util", name).ade_palette(), np.uint8)
+            preparation = loaded("AutoImageProcessor", folder, name)
+            with place.holding(load) as network:
+                yield lambda frames: _coloured(network, preparation, frames, resolution, colours)
+
+        fingerprint = self.fingerprint(weights=folder_identity(folder), precision=place.precision)
+        return PerFrame(fingerprint, opened, self.batch_size)
+
+
+def _coloured(
+    network: "torch.nn.Module", preparation: Any, frames: Sequence[Image], resolution: int | None, colours: Image
+) -> list[Image]:
+    import torch
+
+    size = {} if resolution is None else {"size": {"height": resolution, "width": resolution}}
+    inputs = preparation(images=list(frames), return_tensors="pt", **size)["pixel_values"]
+    first = next(network.parameters())
+    height, width = frames[0].shape[:2]
+    with torch.inference_mode():
+        scores = network(inputs.to(first.device, first.dtype)).logits.float()
+        grown = torch.nn.functional.interpolate(scores, (height, width), mode="bilinear", align_corners=False)
+    classes = grown.argmax(1).cpu().numpy()
+    if scores.shape[1] > len(colours):
+        raise ModelError(
+            f"ControlnetImageProcesserSegmentation: the model knows {scores.shape[1]} classes, the colours of ADE20K "
+            f"are {len(colours)}. Give a model that was trained on ADE20K."
+        )
+    return list(colours[classes])

@@ -1,0 +1,138 @@
+"""Where a network's weights come from: a local file, a local folder, or the hub."""
+
+import hashlib
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from diffsynth.errors import MissingFileError, ModelError, UnavailableError
+from diffsynth.identity import identify
+
+if TYPE_CHECKING:
+    import torch
+
+ANNOTATORS = "lllyasviel/Annotators"
+"""The hub repository that holds the weights of most annotators, under the file names used here."""
+
+
+def annotator(module: str, processor: str) -> ModuleType:
+    """A module of controlnet_aux, which defines the annotators' networks."""
+    require("controlnet_aux", processor)
+    with warnings.catch_warnings():
+        # It imports all its detectors at once, and each speaks of parts that only another one needs.
+        warnings.simplefilter("ignore")
+        try:
+            return importlib.import_module(f"controlnet_aux.{module}" if module else "controlnet_aux")
+        except ImportError as problem:
+            raise UnavailableError(
+                f"{processor} needs controlnet_aux, which is installed but doesn't import ({problem}). "
+                'Install its parts anew: pip install --force-reinstall "diffsynth[annotators]"'
+            ) from problem
+
+
+def require(package: str, processor: str) -> None:
+    """Raise an error that names the extra, where a package of the extra `annotators` is missing."""
+    if importlib.util.find_spec(package) is None:
+        raise UnavailableError(
+            f'{processor} needs the package {package}. Install it with: pip install "diffsynth[annotators]"'
+        )
+
+
+def weight_file(reference: str, filename: str, processor: str) -> Path:
+    """The file that `model_path` leads to: itself, `filename` in a folder, or `filename` in a repository."""
+    path = Path(reference)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        if (path / filename).is_file():
+            return path / filename
+        raise MissingFileError(
+            f'{processor}: "model_path" is {path}, which holds no {filename}. '
+            f"Give the file itself, or a folder with {filename} in it ({ANNOTATORS} on the hub has one)."
+        )
+    return Path(_downloaded(reference, [filename], processor)) / filename
+
+
+def model_folder(reference: str, processor: str) -> Path:
+    """The folder of a transformers model that `model_path` leads to."""
+    path = Path(reference)
+    if path.is_dir():
+        if (path / "config.json").is_file():
+            return path
+        raise MissingFileError(
+            f'{processor}: "model_path" is {path}, which holds no config.json. Give the folder of a transformers '
+            'model (one that save_pretrained wrote), or an id of the hub like "owner/name".'
+        )
+    if path.is_file():
+        raise MissingFileError(
+            f'{processor}: "model_path" is {path}, a file. This model is a folder: config.json, '
+            "preprocessor_config.json and the weights."
+        )
+    folder = Path(_downloaded(reference, ["*.json", "*.safetensors"], processor))
+    if not any(folder.glob("*.safetensors")):
+        folder = Path(_downloaded(reference, ["*.json", "*.bin"], processor))
+    return folder
+
+
+def _downloaded(repository: str, patterns: Sequence[str], processor: str) -> str:
+    """The snapshot of a hub repository, fetched where it isn't on this machine yet."""
+    from huggingface_hub import snapshot_download
+
+    wanted = ", ".join(patterns)
+    try:
+        folder = Path(snapshot_download(repository, allow_patterns=list(patterns)))
+    except (OSError, ValueError) as problem:  # all the hub's own errors are one or the other
+        raise UnavailableError(
+            f"{processor}: {wanted} of {repository} is not on this machine and can't be fetched "
+            f"({type(problem).__name__}). Give a local copy as "
+            '"model_path" in its processor_config, or run once with a connection to the hub.'
+        ) from problem
+    if not any(any(folder.glob(pattern)) for pattern in patterns):
+        raise UnavailableError(
+            f"{processor}: {repository} holds no {wanted}, or the part of it on this machine doesn't and there is no "
+            'connection to the hub. Give a local copy as "model_path" in its processor_config.'
+        )
+    return str(folder)
+
+
+def weights_identity(file: Path) -> str:
+    """What the weights hold, short: the same for copies in different places."""
+    return str(identify(file)["sha256"])[:16]
+
+
+def folder_identity(folder: Path) -> str:
+    """What a model's folder holds, short."""
+    parts = sorted(each for each in folder.iterdir() if each.suffix in {".json", ".safetensors", ".bin"})
+    return hashlib.sha256("\n".join(f"{each.name} {weights_identity(each)}" for each in parts).encode()).hexdigest()[
+        :16
+    ]
+
+
+def read_weights(file: Path, processor: str) -> dict[str, Any]:
+    """A checkpoint as saved by torch, on the CPU; nothing in it is run."""
+    import torch
+
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as problem:  # damage shows as any of a dozen kinds
+        raise ModelError(
+            f"{processor}: {file} can't be read as weights ({str(problem).splitlines()[0][:200]}). "
+            "Is the download complete?"
+        ) from problem
+    if not isinstance(found, dict):
+        raise ModelError(f"{processor}: {file} holds a {type(found).__name__}, not the weights of a network.")
+    return found
+
+
+def fill(network: "torch.nn.Module", weights: dict[str, Any], file: Path, processor: str) -> "torch.nn.Module":
+    """Put weights into a network. All must fit; the `module.` that parallel training leaves in names is taken off."""
+    state = {key.removeprefix("module."): value for key, value in weights.items()}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as problem:
+        raise ModelError(f"{processor}: {file} holds another network's weights. {str(problem)[:400]}") from problem
+    return network
