@@ -87,6 +87,24 @@ def _parser(program: str) -> argparse.ArgumentParser:
     new.add_argument("path", nargs="?", type=Path, help="where to write it (default: TASK.json)")
     new.set_defaults(command=lambda options, console: commands.new(options.task, options.path, console))
 
+    preview = subparsers.add_parser(
+        "preview-conditions",
+        help="show what the ControlNets of a config will see",
+        description="Write a contact sheet of a config's clip: first, middle and last frame, each beside the maps that "
+        "its ControlNets will read. Loads the processors' networks, but no diffusion model.",
+    )
+    preview.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help="JSON config")
+    _add_overrides(preview)
+    preview.add_argument("--sheet", type=Path, metavar="PNG", help="where to write it (default: beside output_path)")
+    preview.add_argument(
+        "--device", choices=get_args(DeviceName), default="auto", help="where networks run (default: auto)"
+    )
+    preview.set_defaults(
+        command=lambda options, console: commands.preview_conditions(
+            _request(options), Runtime(options.device), console, options.sheet
+        )
+    )
+
     info = subparsers.add_parser("info", help="say what a video holds")
     info.add_argument("video", help="a video, a folder of images, a glob of images, or one image")
     info.add_argument("--json", action="store_true", help="print one JSON object")

@@ -12,12 +12,13 @@ from rich.table import Table
 
 from diffsynth import runner
 from diffsynth.config import schema as config_schema
-from diffsynth.errors import RunFolderError
-from diffsynth.processors import ProcessorConfig
+from diffsynth.errors import ConfigError, RunFolderError
+from diffsynth.processors import ALIASES, ProcessorConfig
 from diffsynth.runner import EXIT_DONE, Piece, Request
 from diffsynth.runtime import Runtime
 from diffsynth.smoothers import SmootherConfig
 from diffsynth.tasks import DEFAULT_TASK, TASKS, Prediction
+from diffsynth.tasks.stylize import StylizeConfig
 
 
 def run(request: Request, runtime: Runtime, console: Console) -> int:
@@ -76,14 +77,16 @@ def list_parts(console: Console) -> int:
     for title, parts in groups.items():
         console.print(title, highlight=False)
         for name, line in parts.items():
-            console.print(f"  {name:<40} {line}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"  {name:<44} {line}", highlight=False, markup=False, soft_wrap=True)
     return EXIT_DONE
 
 
 def _components(union: Any) -> dict[str, str]:
     """The members of a discriminated union by the name that configs use."""
     members = get_args(get_args(union)[0])
-    return {member.model_fields["type"].default: _first_line(member) for member in members}
+    shorts = {name: f"{short}: " for short, name in ALIASES.items()}
+    names = {member.model_fields["type"].default: member for member in members}
+    return {name: f"{shorts.get(name, '')}{_first_line(member)}" for name, member in names.items()}
 
 
 def _first_line(kind: type) -> str:
@@ -111,6 +114,22 @@ def new(task: str, path: Path | None, console: Console) -> int:
     console.print(
         f"{target}: written. Fill in the empty values, then: diffsynth check {target}", highlight=False, soft_wrap=True
     )
+    return EXIT_DONE
+
+
+def preview_conditions(request: Request, runtime: Runtime, console: Console, sheet: Path | None) -> int:
+    """Write a contact sheet of what the ControlNets of each config will see."""
+    from diffsynth.contact_sheet import preview
+
+    pieces = [each for group in runner.plan(request) for each in group]
+    if sheet is not None and len(pieces) > 1:
+        raise ConfigError([f"--sheet {sheet} is one file, but there are {len(pieces)} clips. Leave it out."])
+    for piece in pieces:
+        path = sheet or piece.config.output_path.with_name(f"{piece.config.output_path.name}_conditions.png")
+        if not isinstance(piece.config, StylizeConfig):
+            raise ConfigError([f'{piece.name}: the task "{piece.config.task}" has no ControlNets.'])
+        preview(piece.config, runtime, path)
+        console.print(f"{piece.name}: {path}", highlight=False, markup=False, soft_wrap=True)
     return EXIT_DONE
 
 

@@ -73,6 +73,11 @@ class Processor(Protocol):
         """How many times each frame is counted by `advance`."""
         ...
 
+    @property
+    def looks_around(self) -> bool:
+        """Whether a frame's map depends on other frames, or on where in the clip it stands."""
+        ...
+
     def process(self, frames: Frames, folder: Path, advance: Advance) -> FrameStore:
         """Write one map a frame to `folder/maps`. Continues what an interrupted call left there, to the same bytes."""
         ...
@@ -106,6 +111,7 @@ class PerFrame:
     """Makes the mapper ready for one clip, and frees what it held afterwards."""
     batch_size: int = 1
     passes: int = 1
+    looks_around: bool = False
 
     @classmethod
     def plain(cls, fingerprint: Mapping[str, Any], function: Callable[[Image], Image]) -> "PerFrame":
@@ -149,6 +155,7 @@ class Refined:
     """What the fingerprint is to say of it besides the processor's own settings."""
     counts: int = 0
     """How many times `prepare` counts each frame."""
+    looks_around: bool = True
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:

@@ -39,7 +39,7 @@ def classic_depth(frame: Image) -> Image:
     return to_levels(cv2.resize(near, (width, height), interpolation=cv2.INTER_LINEAR) * 255)
 
 
-def _led(guide: Plane, values: NDArray[Any], *, radius: int, softness: float) -> Plane:
+def _led(guide: NDArray[Any], values: NDArray[Any], *, radius: int, softness: float) -> Plane:
     """Smooth `values` but where `guide` has an edge (He, Sun, Tang: guided image filtering)."""
     import cv2
 
@@ -48,7 +48,8 @@ def _led(guide: Plane, values: NDArray[Any], *, radius: int, softness: float) ->
 
     guide_mean, value_mean = mean(guide), mean(values)
     slope = (mean(guide * values) - guide_mean * value_mean) / (mean(guide * guide) - guide_mean**2 + softness)
-    return mean(slope) * guide + mean(value_mean - slope * guide_mean)
+    led: Plane = mean(slope) * guide + mean(value_mean - slope * guide_mean)
+    return led
 
 
 def _depth(settings: ProcessorSettings) -> PerFrame:

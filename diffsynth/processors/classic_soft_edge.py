@@ -1,8 +1,14 @@
 """Soft edges without a network: how steep the picture is, relative to its surroundings."""
 
-import cv2
+from typing import Annotated, Literal
+
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+from diffsynth.processors.base import PerFrame, Processor, ProcessorSettings, as_rgb
+from diffsynth.processors.steady import SteadySettings
+from diffsynth.runtime import Runtime
 
 _SCHARR_STEP = 32.0
 """What OpenCV's unscaled Scharr kernel answers to a ramp of 1 per pixel."""
@@ -17,6 +23,8 @@ def soft_edges(
     picture), is divided by its root mean square over a `neighbourhood` (a share of the height), so that dusk and snow
     keep their outlines. What stays below `texture` (a share of a full edge) is grain and becomes 0.
     """
+    import cv2
+
     height = min(frame.shape[:2])
     lab = cv2.cvtColor(frame.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2Lab)
     lab = lab * np.array([1.0, 0.7, 0.7], dtype=np.float32)
@@ -29,3 +37,36 @@ def soft_edges(
     strength = steep / (np.float32(2.4) * np.maximum(around, overall * np.float32(0.35)) + np.float32(1.2))
     kept = np.clip((strength - texture) / (np.float32(1) - texture), 0, 1)
     return np.asarray(np.rint(np.tanh(kept * np.float32(1.6)) / np.tanh(1.6) * 255), dtype=np.uint8)
+
+
+class ClassicSoftEdgeSettings(ProcessorSettings):
+    """What both forms of the classical soft edge have."""
+
+    texture: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """What is weaker than this share of a full edge is grain and is left out."""
+
+    def edges(self) -> PerFrame:
+        texture = self.texture
+        return PerFrame.plain(self.fingerprint(), lambda frame: as_rgb(soft_edges(frame, texture=texture)))
+
+
+class ControlnetImageProcessorClassicSoftEdgeConfig(ClassicSoftEdgeSettings):
+    """Soft edges from gradients; needs no weights."""
+
+    type: Literal["ControlnetImageProcesserClassicSoftEdge"] = Field(
+        default="ControlnetImageProcesserClassicSoftEdge", exclude=True
+    )
+
+    def build(self, runtime: Runtime) -> Processor:
+        return self.edges()
+
+
+class VideoControlnetImageProcessorClassicSoftEdgeConfig(SteadySettings, ClassicSoftEdgeSettings):
+    """Soft edges from gradients, held still along the clip's motion; needs no weights."""
+
+    type: Literal["VideoControlnetImageProcesserClassicSoftEdge"] = Field(
+        default="VideoControlnetImageProcesserClassicSoftEdge", exclude=True
+    )
+
+    def build(self, runtime: Runtime) -> Processor:
+        return self.steadied(self.edges())

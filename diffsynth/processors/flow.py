@@ -19,9 +19,10 @@ class FlowFinder:
 
     def flow(self, here: Image, there: Image) -> Flow:
         """For each pixel of `here`, the way to where `there` shows the same."""
+        still = np.zeros((*here.shape[:2], 2), np.float32)
         if min(here.shape[:2]) < 16:  # less than the search's coarsest patch
-            return np.zeros((*here.shape[:2], 2), np.float32)
-        return np.asarray(self._search.calc(_grey(here), _grey(there), None), dtype=np.float32)
+            return still
+        return np.asarray(self._search.calc(_grey(here), _grey(there), still), dtype=np.float32)
 
 
 def _grey(frame: Image) -> Image:

@@ -40,6 +40,7 @@ class Inpaint:
     mask: Path | None
     grow: int
     passes: int = 1
+    looks_around: bool = True
 
     def process(self, frames: Frames, folder: Path, advance: Advance) -> FrameStore:
         if is_complete(folder / MAPS):
@@ -73,8 +74,8 @@ class Inpaint:
             picture = first if position == 0 or second is None else second if position == 1 else next(pictures, None)
             if picture is None:
                 problem = (
-                    f"ControlnetImageProcesserInpaint: {self.mask} ends after {position} pictures, the clip has {count} "
-                    "frames. Give one picture, or one for each frame."
+                    f"ControlnetImageProcesserInpaint: {self.mask} ends after {position} pictures, the clip has "
+                    f"{count} frames. Give one picture, or one for each frame."
                 )
                 raise ConfigError([problem])
             if position >= start:

@@ -55,6 +55,7 @@ class SteadyPeople:
     drawing: Callable[[], Draw]
     resolution: int
     passes: int = 2
+    looks_around: bool = True
 
     def process(self, frames: Frames, folder: Path, advance: Advance) -> FrameStore:
         if is_complete(folder / MAPS):
