@@ -60,7 +60,7 @@ def lineart_anime() -> torch.nn.Module:
 
 
 def mlsd() -> torch.nn.Module:
-    return randomised(_aux("mlsd.models.mbv2_mlsd_large").MobileV2_MLSD_Large(), 6)
+    return randomised(_aux("mlsd.models.mbv2_mlsd_large").MobileV2_MLSD_Large(), 6, 0.9)
 
 
 def normal_bae() -> torch.nn.Module:

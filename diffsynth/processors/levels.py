@@ -54,17 +54,25 @@ def relate(before: NDArray[Any], after: NDArray[Any], weight: NDArray[Any]) -> R
     if kept.sum() < 16:
         return Relation(1.0, 0.0, 0.0)
     u, v, w = (each[kept].astype(np.float64) for each in (before, after, weight))
-    trust, gain = w, 1.0
-    for _ in range(3):
-        mean_u, mean_v = np.average(u, weights=trust), np.average(v, weights=trust)
-        spread_u = np.sqrt(np.average((u - mean_u) ** 2, weights=trust))
-        spread_v = np.sqrt(np.average((v - mean_v) ** 2, weights=trust))
-        gain = float(np.clip(spread_u / spread_v, 0.25, 4.0)) if min(spread_u, spread_v) > 1.0 else 1.0
+    middle_u, middle_v = float(np.median(u)), float(np.median(v))
+    gain = _ratio(float(np.median(np.abs(u - middle_u))), float(np.median(np.abs(v - middle_v))))
+    for _ in range(5):
         # What moved otherwise than the flow says sticks out; it must not decide.
-        apart = (v - mean_v) * gain + mean_u - u
+        apart = (v - middle_v) * gain + middle_u - u
         usual = 1.4826 * np.median(np.abs(apart)) + 0.5
-        trust = w / (1 + (apart / (2 * usual)) ** 2)
-    return Relation(gain, float(mean_u), float(mean_v))
+        trust = w * np.square(np.clip(1 - (apart / (4 * usual)) ** 2, 1e-6, None))
+        middle_u, middle_v = float(np.average(u, weights=trust)), float(np.average(v, weights=trust))
+        spread_u, spread_v = (
+            float(np.sqrt(np.average((each - middle) ** 2, weights=trust)))
+            for each, middle in ((u, middle_u), (v, middle_v))
+        )
+        gain = _ratio(spread_u, spread_v)
+    return Relation(gain, middle_u, middle_v)
+
+
+def _ratio(before: float, after: float) -> float:
+    """The gain that makes one spread the other; a map that is even tells nothing."""
+    return float(np.clip(before / after, 0.25, 4.0)) if min(before, after) > 1.0 else 1.0
 
 
 def steady_path(steps: Floats) -> Floats:
