@@ -65,7 +65,8 @@ def mlsd() -> torch.nn.Module:
 
 def normal_bae() -> torch.nn.Module:
     settings = SimpleNamespace(mode="client", architecture="BN", sampling_ratio=0.4, importance_ratio=0.7)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         return randomised(_aux("normalbae.nets.NNET").NNET(settings), 7, 0.7)
 
 

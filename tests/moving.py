@@ -19,7 +19,9 @@ def texture(height: int, width: int, seed: int = 0, grain: float = 3.0) -> NDArr
     return np.asarray(np.clip((smooth - low) / (high - low), 0, 1) * 255)
 
 
-def moving(count: int, height: int = 64, width: int = 128, step: tuple[int, int] = (1, 2), seed: int = 0) -> list[Image]:
+def moving(
+    count: int, height: int = 64, width: int = 128, step: tuple[int, int] = (1, 2), seed: int = 0
+) -> list[Image]:
     """A texture that moves by `step` = (down, right) pixels a frame."""
     picture = texture(height, width, seed).round().astype(np.uint8)
     return [np.roll(picture, (step[0] * t, step[1] * t), (0, 1)) for t in range(count)]

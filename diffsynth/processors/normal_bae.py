@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Literal
 
@@ -21,8 +22,10 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _network(name: str) -> "torch.nn.Module":
-    # The backbone says on the standard output what it loads, which is where a command may print its result.
-    with contextlib.redirect_stdout(io.StringIO()):
+    # The backbone says on the standard output what it loads, which is where a command may print its result; and it
+    # compiles its activations in a way that torch warns of.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         settings = SimpleNamespace(
             mode="client", architecture="BN", pretrained="scannet", sampling_ratio=0.4, importance_ratio=0.7
         )

@@ -1,5 +1,6 @@
 """People as key points: found by OpenPose, kept on disk, drawn as the figures that ControlNets read."""
 
+import colorsys
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,11 @@ from diffsynth.runtime import Runtime
 Point = tuple[float, float]
 """x and y as shares of the width and height; negative where a landmark was not found."""
 Points = tuple[Point | None, ...]
+
+HAND_LINKS = tuple(
+    (4 * finger + joint if joint else 0, 4 * finger + joint + 1) for finger in range(5) for joint in range(4)
+)
+"""The wrist is point 0; finger f has the points 4f + 1 to 4f + 4."""
 
 BODY, HAND, FACE = "body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"
 
@@ -128,19 +134,36 @@ def drawing(processor: str) -> Draw:
 
 
 def draw(aux: ModuleType, people: People, height: int, width: int) -> Image:
-    def keypoints(given: Points | None) -> Any:
-        return None if given is None else [None if each is None else aux.Keypoint(*each) for each in given]
+    def keypoints(given: Points) -> Any:
+        return [None if each is None else aux.Keypoint(*each) for each in given]
 
-    results = [
-        aux.PoseResult(
-            aux.BodyResult(keypoints(each.body), 0.0, 0),
-            keypoints(each.left_hand),
-            keypoints(each.right_hand),
-            keypoints(each.face),
-        )
-        for each in people
-    ]
-    return np.asarray(aux.draw_poses(results, height, width), dtype=np.uint8)
+    canvas = np.zeros((height, width, 3), np.uint8)
+    for each in people:
+        canvas = aux.util.draw_bodypose(canvas, keypoints(each.body))
+        for hand in (each.left_hand, each.right_hand):
+            draw_hand(canvas, hand or ())
+        canvas = aux.util.draw_facepose(canvas, keypoints(each.face or ()))
+    return canvas
+
+
+def draw_hand(canvas: Image, points: Points) -> None:
+    """Five fingers of four links each, from the wrist on, in the colours of the rainbow.
+
+    controlnet_aux's own drawing imports matplotlib for these colours, which it does not bring.
+    """
+    import cv2
+
+    height, width = canvas.shape[:2]
+    places = [None if each is None else (int(each[0] * width), int(each[1] * height)) for each in points]
+    seen = [place if place is not None and min(place) > 0 else None for place in places]
+    for number, (start, end) in enumerate(HAND_LINKS if seen else ()):
+        first, second = seen[start], seen[end]
+        if first is not None and second is not None:
+            colour = [255 * part for part in colorsys.hsv_to_rgb(number / len(HAND_LINKS), 1, 1)]
+            cv2.line(canvas, first, second, colour, 2)
+    for place in seen:
+        if place is not None:
+            cv2.circle(canvas, place, 4, (0, 0, 255), -1)
 
 
 class PeopleFile:

@@ -70,6 +70,20 @@ def test_the_seeds_spelling_loads_without_a_task(folder: Path) -> None:
     assert loaded.input_video == folder / "clip.mp4"
 
 
+def test_short_names_of_processors_become_the_full_ones(folder: Path) -> None:
+    nets = [{"model_id": NET, "processor": "canny", "processor_config": {"low_threshold": 50}}]
+    loaded = load(folder, minimal(controlnets=nets))
+    listed = load(folder, minimal(controlnet_model_id=[NET], controlnet_processor=["softedge"], controlnet_scale=[1.0]))
+    assert isinstance(loaded, StylizeConfig)
+    assert isinstance(listed, StylizeConfig)
+    assert loaded.controlnets[0].processor == "ControlnetImageProcesserCanny"
+    assert loaded.controlnets[0].processor_config is not None
+    assert loaded.controlnets[0].processor_config.type == "ControlnetImageProcesserCanny"
+    assert listed.controlnets[0].processor == "ControlnetImageProcesserHED"
+    assert loaded.to_json()["controlnets"][0]["processor"] == "ControlnetImageProcesserCanny"
+    assert "is unknown" in problems(folder, minimal(controlnets=[{"model_id": NET, "processor": "cany"}]))[0]
+
+
 def test_a_resolved_config_loads_to_the_same(folder: Path) -> None:
     tree = minimal(
         controlnet_model_id=[NET],

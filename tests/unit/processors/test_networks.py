@@ -20,6 +20,7 @@ from diffsynth.processors import ProcessorConfig, canonical_name
 from diffsynth.processors.base import Stills
 from diffsynth.processors.depth import nearness
 from diffsynth.processors.network import Place
+from diffsynth.processors.people import OpenPose, Person, draw
 from diffsynth.runtime import Runtime
 
 CPU = Runtime("cpu", threads=1)
@@ -186,16 +187,57 @@ def test_segments_have_the_palettes_colours(annotators: Annotators, tmp_path: Pa
 
 @needs_annotators
 @pytest.mark.slow
-def test_poses_are_the_published_tools(tmp_path: Path) -> None:
+def test_people_are_found_as_by_the_published_tool(tmp_path: Path) -> None:
     from annotators import save_openpose
 
-    (tmp_path / "weights").mkdir()
-    save_openpose(tmp_path / "weights", gain=1.0)
-    keys = {"model_path": str(tmp_path / "weights"), "hands": True, "face": True}
-    found = ours("openpose", tmp_path / "out", **keys)
-    expected = theirs("OpenposeDetector", str(tmp_path / "weights"), include_hand=True, include_face=True)
-    assert all(np.array_equal(mine, other) for mine, other in zip(found, expected, strict=True))
-    assert found[0].any(), "random weights that find nobody would prove nothing"
+    save_openpose(tmp_path, gain=1.0)
+    settings: Any = TypeAdapter(ProcessorConfig).validate_python(
+        {"type": canonical_name("openpose"), "model_path": str(tmp_path)}
+    )
+    with OpenPose.find(settings, CPU, hands=True, face=True).detecting() as detect:
+        found = detect(FRAMES[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import controlnet_aux
+    published = controlnet_aux.OpenposeDetector.from_pretrained(str(tmp_path))
+    expected = published.detect_poses(FRAMES[0], include_hand=True, include_face=True)
+    assert found, "random weights that find nobody would prove nothing"
+    for mine, other in zip(found, expected, strict=True):
+        assert mine.body == tuple(None if each is None else (each.x, each.y) for each in other.body.keypoints)
+        assert (mine.left_hand is None, mine.face is None) == (other.left_hand is None, other.face is None)
+
+
+@needs_annotators
+def test_figures_are_drawn_as_by_the_published_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    import colorsys
+    import sys
+    from types import SimpleNamespace
+
+    from diffsynth.processors.weights import annotator
+
+    aux = annotator("open_pose", "test")
+    generator = np.random.Generator(np.random.PCG64(4))
+
+    def points(count: int) -> tuple[tuple[float, float], ...]:
+        return tuple((float(x), float(y)) for x, y in generator.uniform(0.05, 0.95, (count, 2)))
+
+    people = (
+        Person((*points(17), None), points(21), None, points(70)),
+        Person((None, *points(17)), None, ((-0.01, -0.01), *points(20)), None),
+    )
+    # All that the published drawing takes from matplotlib is this one function.
+    colours = SimpleNamespace(hsv_to_rgb=lambda hsv: np.array(colorsys.hsv_to_rgb(*hsv)))
+    monkeypatch.setitem(sys.modules, "matplotlib", SimpleNamespace(colors=colours))
+
+    def keypoints(given: Any) -> Any:
+        return None if given is None else [None if each is None else aux.Keypoint(*each) for each in given]
+
+    poses = [
+        aux.PoseResult(aux.BodyResult(keypoints(each.body), 0, 0), *map(keypoints, (each.left_hand, each.right_hand)),
+                       keypoints(each.face))
+        for each in people
+    ]  # fmt: skip
+    assert np.array_equal(draw(aux, people, 200, 300), aux.draw_poses(poses, 200, 300))
 
 
 @needs_annotators
@@ -269,7 +311,9 @@ class TestWhatIsMissing:
 
     @needs_annotators
     def test_parts_of_dwpose(self) -> None:
-        with pytest.raises(UnavailableError, match="needs mmcv, mmdet, mmpose.*mim install.*ControlnetImageProcesserPose"):
+        with pytest.raises(
+            UnavailableError, match="needs mmcv, mmdet, mmpose.*mim install.*ControlnetImageProcesserPose"
+        ):
             built("dwpose")
 
 

@@ -1,0 +1,90 @@
+"""`preview-conditions`: the contact sheet of a config."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from media import Media
+
+from diffsynth.cli import main
+from diffsynth.contact_sheet import CELL, LINE, MARGIN, positions
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DIFFSYNTH_CACHE", str(tmp_path / "cache"))
+
+
+def config(folder: Path, clip: Path, processors: list[Any], **keys: Any) -> Path:
+    nets = [each if isinstance(each, dict) else {"processor": each} for each in processors]
+    tree = {
+        "model_id": "owner/model",
+        "prompt": "winter",
+        "input_video": str(clip),
+        "output_path": "out",
+        "controlnets": [{"model_id": "owner/net", **net} for net in nets],
+        **keys,
+    }
+    path = folder / "my.json"
+    path.write_text(json.dumps(tree))
+    return path
+
+
+def cells(sheet: Path, columns: int, rows: int, height: int) -> np.ndarray:
+    """(rows, columns, height, CELL, 3)."""
+    picture = np.array(PIL.Image.open(sheet))
+    assert picture.shape == (LINE + MARGIN + rows * (height + MARGIN), MARGIN + columns * (CELL + MARGIN), 3)
+    body = picture[LINE + MARGIN :, MARGIN:].reshape(rows, height + MARGIN, columns, CELL + MARGIN, 3)
+    return body.transpose(0, 2, 1, 3, 4)[:, :, :height, :CELL]
+
+
+def test_frames_and_maps_side_by_side(media: Media, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = media.codec("h264-mp4")
+    style = tmp_path / "style.png"
+    PIL.Image.fromarray(np.full((10, 20, 3), (250, 20, 20), np.uint8)).save(style)
+    path = config(tmp_path, clip, ["canny", "tile", "ControlnetImageProcesserShuffle"], style_image=str(style))
+    assert main(["preview-conditions", str(path)]) == 0
+    sheet = tmp_path / "out_conditions.png"
+    assert str(sheet) in capsys.readouterr().out
+    assert not (tmp_path / "out").exists(), "a folder with strange files would refuse the run"
+    found = cells(sheet, 4, 3, round(80 / 96 * CELL))
+    assert np.array_equal(found[:, 0], found[:, 2]), "tile is the frame"
+    assert (found[:, 3] == (250, 20, 20)).all(), "shuffle reads the style image"
+    assert not np.array_equal(found[0, 0], found[2, 0])
+    grey = found[:, 1].astype(int)
+    assert (np.ptp(grey, axis=-1) == 0).all()
+    assert not (tmp_path / "cache").exists(), "three frames are no condition of a clip"
+
+
+def test_what_looks_around_reads_the_whole_clip_and_keeps_it(media: Media, tmp_path: Path) -> None:
+    path = config(tmp_path, media.codec("h264-mp4"), ["video_classic_softedge"], frame_maximum_count=5)
+    target = tmp_path / "sheet.png"
+    assert main(["preview-conditions", str(path), "--sheet", str(target)]) == 0
+    cells(target, 2, 3, round(80 / 96 * CELL))
+    [entry] = [each for each in (tmp_path / "cache").iterdir() if each.is_dir()]
+    key = json.loads((entry / "key.json").read_text())
+    assert key["processor"] == "VideoControlnetImageProcesserClassicSoftEdge"
+    first = target.read_bytes()
+    assert main(["preview-conditions", str(path), "--sheet", str(target), "--set", "prompt=summer"]) == 0
+    assert target.read_bytes() == first
+    assert [each for each in (tmp_path / "cache").iterdir() if each.is_dir()] == [entry]
+
+
+def test_what_can_t_be_shown(media: Media, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config(tmp_path, media.codec("h264-mp4"), [])
+    assert main(["preview-conditions", str(path)]) == 2
+    assert "nothing to preview" in capsys.readouterr().err
+    transcode = tmp_path / "other.json"
+    transcode.write_text(
+        json.dumps({"task": "transcode", "input_video": str(media.codec("h264-mp4")), "output_path": "out"})
+    )
+    assert main(["preview-conditions", str(transcode)]) == 2
+    assert 'the task "transcode" has no ControlNets' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (10, [0, 5, 9])])
+def test_positions(count: int, expected: list[int]) -> None:
+    assert positions(count) == expected
