@@ -1,5 +1,6 @@
 """Maps that hold still: on a texture of known motion, with flicker put in by hand."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def flicker(maps: list[Image]) -> float:
     """Mean change from frame to frame at the same point of the moving thing, the border left out."""
     back = [np.roll(each.astype(float), (-STEP[0] * t, -STEP[1] * t), (0, 1)) for t, each in enumerate(maps)]
     inner = slice(COUNT * STEP[1], -COUNT * STEP[1])
-    return float(np.mean([np.abs(b - a)[inner, inner].mean() for a, b in zip(back, back[1:], strict=False)]))
+    return float(np.mean([np.abs(b - a)[inner, inner].mean() for a, b in pairwise(back)]))
 
 
 FRAMES = moving(COUNT, *SIZE, step=STEP, seed=5)
