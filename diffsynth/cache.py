@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diffsynth import atomic
+from diffsynth import disk
 from diffsynth.errors import ConfigError, StoreError
 from diffsynth.frames import FrameStore
 from diffsynth.identity import BLOCK
@@ -63,7 +63,7 @@ class ContentCache:
             with _held(entry, wait=True):
                 entry.mkdir(exist_ok=True)
                 if not (entry / KEY).is_file():
-                    atomic.write_json(entry / KEY, dict(key))
+                    disk.write_json(entry / KEY, dict(key))
                 made = make(entry)
                 os.utime(entry)
             self._drop_oldest(entry)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from diffsynth import atomic
+from diffsynth import disk
 from diffsynth.frames import FrameStore, Image
 from diffsynth.processors.base import Advance, Frames, MapAt, Processor, ProcessorSettings, Refined, to_levels
 from diffsynth.processors.flow import Flow, FlowFinder, fetch, join, likeness, within
@@ -79,7 +79,7 @@ def _levels(frames: Frames, raw: FrameStore, file: Path, advance: Advance) -> Le
         advance(len(raw))
         return Levels(np.array(kept["gains"]), np.array(kept["offsets"]))
     levels = find_levels(frames, raw, advance)
-    atomic.write_json(file, {"gains": levels.gains.tolist(), "offsets": levels.offsets.tolist()})
+    disk.write_json(file, {"gains": levels.gains.tolist(), "offsets": levels.offsets.tolist()})
     return levels
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from diffsynth import atomic
+from diffsynth import disk
 from diffsynth.frames import FrameStore, Image
 from diffsynth.processors.base import Advance, Frames, MapAt, Processor, Refined, to_levels
 from diffsynth.processors.depth import DepthSettings, depth_estimator
@@ -62,7 +62,7 @@ def _means(raw: FrameStore, file: Path, advance: Advance) -> NDArray[np.float64]
     for position, found in enumerate(raw.frames()):
         means[position] = found.mean()
         advance(1)
-    atomic.write_json(file, means.tolist())
+    disk.write_json(file, means.tolist())
     return means
 
 
