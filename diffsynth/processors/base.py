@@ -96,6 +96,10 @@ class ProcessorSettings(ConfigModel):
         """What configs call this processor."""
         return str(cls.model_fields["type"].default)
 
+    def models(self) -> tuple[str, ...]:
+        """The local paths or hub ids of the weights that it needs."""
+        return ()
+
     def fingerprint(self, **facts: Any) -> dict[str, Any]:
         """The settings by which one result differs from another, and `facts` (weights, precision) beside them."""
         settings = self.model_dump(mode="json", exclude=set(self.INERT))

@@ -36,6 +36,9 @@ class DepthSettings(NetworkSettings):
     invert: bool | None = None
     """The network's values grow with the distance; left out, that is told from the model's kind."""
 
+    def models(self) -> tuple[str, ...]:
+        return (self.model_path,)
+
 
 class ControlnetImageProcessorDepthConfig(DepthSettings):
     """Depth estimated by a network, near is bright."""

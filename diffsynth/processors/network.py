@@ -44,6 +44,9 @@ class DetectorSettings(NetworkSettings):
     detect_resolution: Annotated[int, Field(ge=64, le=8192)] | None = None
     """Shorter side of what the network sees, rounded to 64; left out, the frame's own. The map has the frame's size."""
 
+    def models(self) -> tuple[str, ...]:
+        return (self.model_path,)
+
 
 @dataclass(frozen=True)
 class Place:

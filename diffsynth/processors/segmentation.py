@@ -31,6 +31,9 @@ class ControlnetImageProcessorSegmentationConfig(NetworkSettings):
     detect_resolution: Annotated[int, Field(ge=64, le=8192)] | None = None
     """Side of what the network sees; left out, the one that comes with the model."""
 
+    def models(self) -> tuple[str, ...]:
+        return (self.model_path,)
+
     def build(self, runtime: Runtime) -> Processor:
         name = self.name()
         require("controlnet_aux", name)

@@ -151,7 +151,9 @@ class StylizeConfig(ClipTaskConfig):
 
     def predict(self) -> Prediction:
         plain = super().predict()
-        models = dict.fromkeys((self.model_id, *(net.model_id for net in self.controlnets)))
+        settings = [net.processor_config for net in self.controlnets if net.processor_config is not None]
+        weights = [model for each in settings for model in each.models()]
+        models = dict.fromkeys((self.model_id, *(net.model_id for net in self.controlnets), *weights))
         ids = [each for each in map(hub_id, models) if each]
         remarks = tuple(f"{old} is no longer on the hub; use {hub.MOVED[old]}." for old in ids if old in hub.MOVED)
         return Prediction(

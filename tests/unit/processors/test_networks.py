@@ -1,5 +1,6 @@
 """Each network against the tool that it was published with, on the same weights."""
 
+import hashlib
 import json
 import warnings
 from pathlib import Path
@@ -21,6 +22,7 @@ from diffsynth.processors.base import Stills
 from diffsynth.processors.depth import nearness
 from diffsynth.processors.network import Place
 from diffsynth.processors.people import OpenPose, Person, draw
+from diffsynth.processors.weights import weights_identity
 from diffsynth.runtime import Runtime
 
 CPU = Runtime("cpu", threads=1)
@@ -263,6 +265,20 @@ def test_the_network_is_gone_afterwards() -> None:
         assert not kept.training
         assert not kept.weight.requires_grad
     assert kept.weight.device.type == "meta", "its memory is still taken while somebody refers to it"
+
+
+def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"same")
+    assert weights_identity(tmp_path / "a") == weights_identity(tmp_path / "b")
+    (tmp_path / "b").write_bytes(b"else")
+    assert weights_identity(tmp_path / "a") != weights_identity(tmp_path / "b")
+    # As the hub's client keeps a large file: a link to what is named by its content.
+    (tmp_path / "blobs").mkdir()
+    blob = tmp_path / "blobs" / hashlib.sha256(b"same").hexdigest()
+    blob.write_bytes(b"same")
+    (tmp_path / "link").symlink_to(blob)
+    assert weights_identity(tmp_path / "link") == weights_identity(tmp_path / "a")
 
 
 class TestWhatIsMissing:
