@@ -80,15 +80,21 @@ def depth_estimator(
 def loaded(kind: str, folder: Path, processor: str) -> Any:
     """A part of a transformers model from a local folder."""
     import transformers
+    from transformers.utils import logging
 
     # Pillow prepares the pictures whether or not torchvision is there, so that its presence changes no map.
     options = {"backend": "pil"} if kind == "AutoImageProcessor" else {}
+    showed = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a run has a bar of its own
     try:
         return getattr(transformers, kind).from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, ImportError) as problem:
         raise ModelError(
             f"{processor}: {folder} can't be loaded as the model that it needs, {kind} ({str(problem)[:300]})."
         ) from problem
+    finally:
+        if showed:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
