@@ -1,6 +1,7 @@
 """The clips that `--input` names, and a folder name for each."""
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from itertools import chain, count
 from pathlib import Path
@@ -15,11 +16,15 @@ VIDEO_SUFFIXES = frozenset(
 
 def expand(arguments: Iterable[str]) -> list[str]:
     """One entry a clip: a glob or a folder of videos is many clips; of images, it is one."""
-    return [clip for argument in arguments for clip in _clips(argument)]
+    found = {argument: _clips(argument) for argument in dict.fromkeys(arguments)}
+    missing = [f"--input {argument}: nothing is there." for argument, clips in found.items() if not clips]
+    if missing:
+        raise MissingFileError("\n".join(missing))
+    return list(dict.fromkeys(chain.from_iterable(found.values())))
 
 
 def _clips(argument: str) -> list[str]:
-    path = Path(argument).expanduser()
+    path = Path(os.path.expanduser(argument))  # noqa: PTH111 - Path's raises where it knows no such user
     if path.is_dir():
         videos = sorted(str(each) for each in path.iterdir() if each.suffix.lower() in VIDEO_SUFFIXES)
         holds_images = any(each.suffix.lower() in IMAGE_SUFFIXES for each in path.iterdir())
@@ -27,9 +32,7 @@ def _clips(argument: str) -> list[str]:
     if path.exists():
         return [str(path)]
     found = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    if not found:
-        raise MissingFileError(f"--input {argument}: nothing is there.")
-    return [str(path)] if all(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in found) else found
+    return [str(path)] if found and all(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in found) else found
 
 
 def folder_names(paths: Sequence[Path]) -> list[str]:

@@ -1,5 +1,6 @@
 """The kinds of value that configs are made of: paths that know where they start, model references, short lists."""
 
+import glob
 import os
 import re
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from diffsynth.config.layers import Sourced
+from diffsynth.config.layers import Sourced, expand
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 GLOB = re.compile(r"[*?\[]")
@@ -27,15 +28,16 @@ def places(text: str) -> list[Path]:
 
     The second place serves the configs of the seed, whose paths start where the program was started.
     """
-    expanded = os.path.expandvars(text)
-    unknown = re.search(r"\$\{?([A-Za-z_]\w*)", expanded)
-    if unknown:
-        raise PydanticCustomError(
-            "path", 'names the environment variable "{name}", which is not set', {"name": unknown[1]}
-        )
-    path = Path(expanded).expanduser()
-    base = text.base if isinstance(text, Sourced) else Path.cwd()
-    return list(dict.fromkeys(Path(os.path.normpath(folder / path)) for folder in (base, Path.cwd())))
+    folders = (text.base if isinstance(text, Sourced) else Path.cwd(), Path.cwd())
+    # "$" and "~" may stand in a name too: what is there under the very text is meant.
+    literal = [Path(os.path.normpath(folder / text)) for folder in folders]
+    if any(map(os.path.lexists, literal)):
+        return list(dict.fromkeys(literal))
+    try:
+        path = expand(text)
+    except ValueError as error:
+        raise PydanticCustomError("path", "{sentence}", {"sentence": str(error)}) from None
+    return list(dict.fromkeys(Path(os.path.normpath(folder / path)) for folder in folders))
 
 
 def _text(value: Any) -> str:
@@ -44,7 +46,11 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise PydanticCustomError("path", "must be a path in quotes", {})
     if not value.strip() or "\0" in value:
-        raise PydanticCustomError("path", "must be a path; it is empty", {})
+        raise PydanticCustomError("path", "must be a path", {})
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise PydanticCustomError("path", "must be a path; no file name can hold half a character", {}) from None
     return value
 
 
@@ -61,7 +67,8 @@ def _clip(value: Any) -> Path:
     text = _text(value)
     tried = places(text)
     for path in tried:
-        if path.exists() or (GLOB.search(path.name) and any(path.parent.glob(path.name))):
+        # Path.glob takes no absolute pattern.
+        if path.exists() or (GLOB.search(str(path)) and glob.glob(str(path), recursive=True)):  # noqa: PTH207
             return path
     raise PydanticCustomError("missing_file", "{sentence}", {"sentence": _not_found(text, tried)})
 

@@ -6,6 +6,8 @@ wherever it was inherited.
 
 import difflib
 import json
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,11 @@ from diffsynth.errors import ConfigError, MissingFileError
 # A config's settings belong to the part it names: they are not inherited by another part.
 SELECTORS = {"smoother": "smoother_config", "post_smoother": "post_smoother_config"}
 MAXIMUM_BYTES = 4_000_000
-MAXIMUM_DEPTH = 40
+MAXIMUM_PARENTS = 40
+MAXIMUM_NESTING = 40
+MAXIMUM_DIGITS = 40
+DEEP = "{}: nested too deeply for a config; " + f"{MAXIMUM_NESTING} levels are allowed."
+UNSET = re.compile(r"\$\{?([A-Za-z_]\w*)")
 
 
 class Sourced(str):  # noqa: SLOT000 - a str with an attribute cannot have slots
@@ -45,6 +51,8 @@ class Override:
             raise ConfigError(
                 [f'--set {argument}: expected key=value, for example --set video.codec=hevc or "prompt=a fox".']
             )
+        if len(keys) > MAXIMUM_NESTING:
+            raise ConfigError([f"--set {key[:40]}…: nested too deeply for a config ({len(keys)} keys)."])
         return cls(keys, text)
 
     @classmethod
@@ -56,30 +64,49 @@ class Override:
     def value(self) -> Any:
         """The text read as JSON (`10`, `true`, `[0, 1]`, `null`), or the text itself where it isn't JSON."""
         try:
-            return json.loads(self.text, parse_constant=_refuse_constant)
-        except ValueError:
+            value = json.loads(self.text, parse_constant=_refuse_constant, parse_int=_integer)
+        except (ValueError, RecursionError):
             return self.text
+        return self.text if _is_deep(value) else value
+
+
+def expand(text: str) -> Path:
+    """The path that a text names, with `~` and environment variables in it; a `ValueError` says what is wrong."""
+    unset = next((each[1] for each in UNSET.finditer(text) if each[1] not in os.environ), None)
+    if unset:
+        raise ValueError(f'names the environment variable "{unset}", which is not set')
+    try:
+        return Path(os.path.expandvars(text)).expanduser()
+    except RuntimeError:
+        raise ValueError("starts with the home folder of somebody who is not known here") from None
 
 
 def read(path: Path) -> dict[str, Any]:
     """The merged tree of a config file and of all that it extends. Strings come back as `Sourced`."""
-    return _read(path.expanduser().absolute(), ())
+    return _read(path.absolute(), ())
 
 
 def _read(path: Path, trail: tuple[Path, ...]) -> dict[str, Any]:
     if path in trail:
         chain = " → ".join(each.name for each in (*trail, path))
         raise ConfigError([f"{path}: the configs extend each other in a circle: {chain}."])
-    if len(trail) > MAXIMUM_DEPTH:
-        raise ConfigError([f"{trail[0]}: more than {MAXIMUM_DEPTH} configs extend one another."])
-    tree = _parse(path)
+    if len(trail) > MAXIMUM_PARENTS:
+        raise ConfigError([f"{trail[0]}: more than {MAXIMUM_PARENTS} configs extend one another."])
+    try:
+        tree = _parse(path)
+    except MissingFileError as error:
+        raise MissingFileError(f"{error} It is what {trail[-1]} extends." if trail else str(error)) from None
     parent = tree.pop("extends", None)
     sourced: dict[str, Any] = source(tree, path.parent)
     if parent is None:
         return sourced
     if not isinstance(parent, str) or not parent:
         raise ConfigError([f'{path}: "extends" must be the path of another config file.'])
-    return merge(_read((path.parent / Path(parent).expanduser()).resolve(), (*trail, path)), sourced)
+    try:
+        place = (path.parent / expand(parent)).resolve()
+    except ValueError as error:
+        raise ConfigError([f'{path}: "extends" is "{parent}"; it {error}.']) from None
+    return merge(_read(place, (*trail, path)), sourced)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -94,15 +121,19 @@ def _parse(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: this is not a text file; a config is JSON in UTF-8."]) from None
     try:
-        tree = json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
+        tree = json.loads(
+            text, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant, parse_int=_integer
+        )
     except json.JSONDecodeError as error:
         raise ConfigError(
             [f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}.{_json_hint(text, error)}"]
         ) from None
     except RecursionError:
-        raise ConfigError([f"{path}: nested too deeply for a config."]) from None
+        raise ConfigError([DEEP.format(path)]) from None
     except ValueError as error:
         raise ConfigError([f"{path}: {error}"]) from None
+    if _is_deep(tree):
+        raise ConfigError([DEEP.format(path)])
     if not isinstance(tree, dict):
         raise ConfigError([f"{path}: a config is a JSON object: {{…}}."])
     return tree
@@ -136,6 +167,23 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number that JSON knows.")
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAXIMUM_DIGITS:
+        raise ValueError(f"a whole number of {len(text)} digits is too long.")
+    return int(text)
+
+
+def _is_deep(tree: Any) -> bool:
+    level = [tree]
+    for _ in range(MAXIMUM_NESTING):
+        level = [inner for each in level for inner in _entries(each)]
+    return bool(level)
+
+
+def _entries(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def source(value: Any, base: Path) -> Any:

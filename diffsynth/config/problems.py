@@ -119,7 +119,7 @@ def _sentence(detail: ErrorDetails, name: str, place: Place, owner: type[BaseMod
     if kind == "missing_file":
         return f'"{name}": {context["sentence"]}'
     if kind in ("path", "problem"):
-        return f'"{name}" {detail["msg"]}.' if name else f"{detail['msg']}."
+        return f'"{name}" is {found}; it {detail["msg"]}.' if name else f"{detail['msg']}."
     message = detail["msg"].removeprefix("Value error, ")
     return f'"{name}" is {found}: {message}.' if name else f"{message}."
 

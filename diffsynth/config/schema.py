@@ -78,12 +78,12 @@ def _mapping(value: Schema) -> dict[str, str]:
 
 
 def template(kind: type[TaskConfig], task: str) -> Schema:
-    """A config to start from: what is required is empty, everything else that has a value stands at its default."""
+    """A config to start from: what is required is empty, everything else stands at its default."""
     tree: Schema = {"task": task}
     for name, field in kind.model_fields.items():
         if field.is_required():
             tree[name] = "output" if name == "output_path" else ""
-    defaults = kind.model_construct(**tree).model_dump(mode="json", exclude_none=True, warnings=False)
+    defaults = kind.model_construct(**tree).model_dump(mode="json", warnings=False)
     return {**tree, **{key: value for key, value in defaults.items() if key not in tree}}
 
 

@@ -33,6 +33,13 @@ def test_a_glob_of_videos_is_many_clips_and_of_images_is_one(folder: Path) -> No
     assert expand([f"{folder}/frames/*.png"]) == [f"{folder}/frames/*.png"]
 
 
+def test_all_that_is_missing_is_said_and_a_clip_counts_once(folder: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"(?s)none1.*~nobody-of-this-name/x") as raised:
+        expand(["none1.mp4", f"{folder}/a.mp4", "~nobody-of-this-name/x"])
+    assert "a.mp4" not in str(raised.value)
+    assert expand([f"{folder}/a.mp4", f"{folder}/*.mp4"]) == [f"{folder}/a.mp4", f"{folder}/b.mp4"]
+
+
 def test_a_folder_of_videos_is_many_clips_and_of_images_is_one(folder: Path) -> None:
     assert [Path(each).name for each in expand([str(folder / "clips")])] == ["x.mp4", "y.webm"]
     assert expand([str(folder / "frames")]) == [str(folder / "frames")]

@@ -193,11 +193,20 @@ def test_a_broken_key_causes_no_false_contradiction(folder: Path) -> None:
         ({"controlnets": [{"model_id": NET}]}, '"controlnets[0].processor" is required'),
         ({"extra_deflickering_range": 3, "post_smoother": "PySynthSmoother"}, "Keep one of them"),
         ({"input_video": "$NO_SUCH_VARIABLE/a.mp4"}, '"NO_SUCH_VARIABLE", which is not set'),
-        ({"input_video": ""}, "it is empty"),
+        ({"input_video": ""}, '"input_video" is ""; it must be a path.'),
         ({"input_video": 3}, "must be a path in quotes"),
         ({"output_path": "a\0b"}, "must be a path"),
         ({"video": {"codec": "h265"}}, 'video.codec "h265" is unknown'),
         ({"start": -1}, "must be seconds"),
+        ({"start": 1e300}, "must be seconds"),
+        ({"end": "1:2:3:4"}, '"end" is "1:2:3:4"; it must be seconds'),
+        ({"end": "0f"}, "leaves no frame"),
+        ({"frame_interval": 10**30}, "must be at most 1000000000"),
+        ({"video": {"quality": 60}}, "it is at most 51 there"),
+        ({"video": {"codec": "gif", "quality": 1}}, "only h264, hevc, vp9 take it"),
+        ({"input_video": "~nobody-of-this-name/a.mp4"}, "home folder of somebody"),
+        ({"input_video": "\ud800.mp4"}, "half a character"),
+        ({"extends": "$NO_SUCH_VARIABLE/a.json"}, '"NO_SUCH_VARIABLE", which is not set'),
         ({"start": True}, "must be seconds"),
         ({"combine_pattern": [0, True]}, "must be a frame offset"),
         ({"img2img_strength": 1.5}, "must be at most 1"),
@@ -224,6 +233,8 @@ def test_one_problem(folder: Path, keys: dict[str, Any], words: str) -> None:
         ('{"a": 1, "a": 2}', '"a" appears twice'),
         ('{"a": NaN}', "NaN is not a number that JSON knows"),
         ("[" * 100_000, "nested too deeply"),
+        ('{"a":' + "[" * 900 + "]" * 900 + "}", "nested too deeply"),
+        ('{"a": ' + "9" * 5000 + "}", "5000 digits is too long"),
     ],
 )
 def test_bad_json(tmp_path: Path, text: str, words: str) -> None:
@@ -269,7 +280,7 @@ class TestExtends:
             layers.read(folder / "a.json")
 
     def test_missing_parent(self, folder: Path) -> None:
-        with pytest.raises(MissingFileError, match=r"nowhere\.json"):
+        with pytest.raises(MissingFileError, match=r"nowhere\.json.*my\.json extends"):
             load(folder, {"extends": "nowhere.json"})
 
 
@@ -290,6 +301,13 @@ class TestSet:
         assert loaded.controlnets[0].scale == 0.25
         assert loaded.controlnets[0].model_id == NET
         assert loaded.combine_pattern == (0,)
+
+    def test_hostile_depth(self) -> None:
+        with pytest.raises(ConfigError, match="nested too deeply"):
+            Override.parse(".".join("a" * 3000) + "=1")
+        for depth in (100, 3000):
+            text = "[" * depth + "]" * depth
+            assert Override.parse(f"prompt={text}").value == text
 
     @pytest.mark.parametrize("argument", ["frame_interval", "=3", "a..b=1", ""])
     def test_bad_argument(self, argument: str) -> None:
@@ -317,6 +335,40 @@ def test_environment_variables_and_home(folder: Path, monkeypatch: pytest.Monkey
     loaded = load(folder, minimal(input_video="${CLIPS}/clip.mp4", output_path="~/out"))
     assert isinstance(loaded, StylizeConfig)
     assert (loaded.input_video, loaded.output_path) == (folder / "clip.mp4", folder / "out")
+
+
+def test_extends_knows_variables(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASES", str(folder))
+    write(folder, minimal(prompt="autumn"), "base.json")
+    (folder / "below").mkdir()
+    child = write(folder / "below", {"extends": "${BASES}/base.json"})
+    assert config.load(child, TASKS, DEFAULT_TASK).to_json()["prompt"] == "autumn"
+
+
+def test_a_name_that_holds_a_dollar_is_found(folder: Path) -> None:
+    (folder / "~cash$money [1].mp4").write_bytes(b"-")
+    loaded = load(folder, minimal(input_video="~cash$money [1].mp4"))
+    assert loaded.to_json()["input_video"] == str(folder / "~cash$money [1].mp4")
+
+
+def test_a_glob_may_reach_into_folders(folder: Path) -> None:
+    (folder / "shots" / "a").mkdir(parents=True)
+    (folder / "shots" / "a" / "0.png").write_bytes(b"-")
+    for pattern in ("shots/*/0.png", "shots/**/*.png"):
+        assert load(folder, minimal(input_video=pattern)).to_json()["input_video"] == str(folder / pattern)
+
+
+@pytest.mark.parametrize("nothing", [None, "", []])
+def test_no_references(folder: Path, nothing: object) -> None:
+    assert load(folder, minimal(frames_reference=nothing)).to_json()["frames_reference"] == []
+
+
+@pytest.mark.parametrize("start", [0.00001, 2.5, 1e-12, 0, -0.0, 1e9, 123456789.12345678])
+def test_every_second_is_a_moment(folder: Path, start: float) -> None:
+    loaded = load(folder, minimal(start=start))
+    assert isinstance(loaded, StylizeConfig)
+    assert loaded.selection().start == pytest.approx(start, abs=1e-9)
+    assert config.load(write(folder, loaded.to_json(), "again.json"), TASKS, DEFAULT_TASK) == loaded
 
 
 def test_configs_are_frozen(folder: Path) -> None:
