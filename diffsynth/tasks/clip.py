@@ -1,17 +1,17 @@
 """What every task on a clip shares: which frames of which clip, at what size, and how the result is written."""
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from diffsynth.config import ClipPath, ConfigModel, Contradiction
+from diffsynth.disk import json_text
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.tasks.base import Prediction, Runnable
@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from diffsynth.frames import FrameStore
     from diffsynth.video.clip import Clip
 
-TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)")
+TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)", re.ASCII)
+FRAME = re.compile(r"\d+f", re.ASCII)
+LAST_SECOND = 10**9
+LONGEST_MOMENT = 20
+MOST_FRAMES = 10**9
 
 
 def _moment(value: Any) -> str:
     """Checked text of a moment: `"12f"` for a frame, else seconds."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return repr(value)
-    if isinstance(value, str) and (re.fullmatch(r"\d+f", value) or TIME.fullmatch(value)):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LAST_SECOND:
+        text = repr(abs(value))
+        return text if "e" not in text else f"{value:.9f}"  # 1e-05 is a number of JSON, and no time
+    if isinstance(value, str) and len(value) <= LONGEST_MOMENT and (FRAME.fullmatch(value) or TIME.fullmatch(value)):
         return str(value)
     raise PydanticCustomError(
         "path", 'must be seconds (2.5), a time ("1:02.5"), or a frame ("48f"), and not negative', {}
@@ -56,6 +61,8 @@ Moment = Annotated[
 class VideoConfig(ConfigModel):
     """How the video is written."""
 
+    WORST_QUALITY: ClassVar[Mapping[str, int]] = {"h264": 51, "hevc": 51, "vp9": 63}
+
     codec: Literal["h264", "hevc", "vp9", "prores", "ffv1", "gif", "webp"] = "h264"
     """The codec; it decides the container. `vp9`, `prores`, `ffv1`, `gif` and `webp` keep transparency."""
     quality: Annotated[int, Field(ge=0, le=63)] | None = None
@@ -75,9 +82,9 @@ class ClipTaskConfig(Runnable):
     """Width of the frames; left out, the source's, or what the height asks for."""
     resize_mode: Literal["crop", "fit", "stretch"] = "crop"
     """`crop` cuts the centre out, `fit` keeps all within that size, `stretch` changes the aspect."""
-    frame_interval: Annotated[int, Field(ge=1)] = 1
+    frame_interval: Annotated[int, Field(ge=1, le=MOST_FRAMES)] = 1
     """Use every n-th frame; the frame rate falls with it."""
-    frame_maximum_count: Annotated[int, Field(ge=1)] | None = None
+    frame_maximum_count: Annotated[int, Field(ge=1, le=MOST_FRAMES)] | None = None
     """The most frames to use."""
     start: Moment | None = None
     """Where to begin: seconds, a time like `"1:02.5"`, or a frame like `"48f"`."""
@@ -97,6 +104,15 @@ class ClipTaskConfig(Runnable):
         start, end = self._moment("start"), self._moment("end")
         if start is not None and end is not None and type(start) is type(end) and end <= start:
             yield Contradiction(("start", "end"), f'"end" ({self.end}) must come after "start" ({self.start}).')
+        if end == 0:
+            yield Contradiction(("end",), '"end" is 0, which leaves no frame. Give a later moment, or leave it out.')
+        quality, worst = self.video.quality, self.video.WORST_QUALITY.get(self.video.codec)
+        if quality is not None and (worst is None or quality > worst):
+            use = f"it is at most {worst} there" if worst else f"only {', '.join(self.video.WORST_QUALITY)} take it"
+            yield Contradiction(
+                ("video",),
+                f'"video.quality" is {quality}, but "video.codec" is "{self.video.codec}": {use}. Change one of them.',
+            )
 
     def predict(self) -> Prediction:
         from diffsynth.video.clip import open_clip
@@ -108,6 +124,11 @@ class ClipTaskConfig(Runnable):
             if clip.info.frame_count_is_exact
             else (*clip.info.notes, "The number of frames is an estimate.")
         )
+        if frames == 0:
+            remarks = (
+                *remarks,
+                'No frame lies between "start" and "end" of this clip: a run would stop with an error.',
+            )
         # A lossless frame takes about half its raw size; the pictures and the video stand beside the store.
         disk = None if frames is None else frames * clip.height * clip.width * 3 * (2 if self.save_frames else 1)
         return Prediction(frames, clip.height, clip.width, disk, remarks=remarks)
@@ -194,13 +215,13 @@ class ClipWriter:
         with run.timed("video"), progress.stage("video", len(store)) as stage:
             written = write_video(
                 path,
-                store.frames(),
+                store,  # and not an iterator: a GIF reads it twice
                 fps=clip.fps,
                 timing=timing,
                 alphas=store.alphas() if store.has_alpha else None,
                 options=self.options,
                 audio=sound,
-                settings=json.dumps(run.settings, ensure_ascii=False),
+                settings=json_text(run.settings),
                 progress=lambda count: stage.advance(count - stage.done),
             )
         for note in written.notes:

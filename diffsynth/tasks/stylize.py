@@ -44,6 +44,11 @@ PatternEntry = Annotated[
 ]
 
 
+def _none_is_empty(value: Any) -> Any:
+    """The seed says to leave the list empty, which its configs do with `[]`, `null` and `""`."""
+    return () if value in (None, "") else value
+
+
 class ControlNetConfig(ConfigModel):
     """One ControlNet, what it looks at, and how much it counts."""
 
@@ -75,7 +80,7 @@ class StylizeConfig(ClipTaskConfig):
     """The ControlNets. The lists `controlnet_model_id`, `controlnet_processor` and `controlnet_scale` say the same."""
     style_image: OptionalPath = None
     """The picture that a shuffle ControlNet takes its look from."""
-    frames_reference: Annotated[tuple[ExistingPath, ...], Field(strict=False)] = ()
+    frames_reference: Annotated[tuple[ExistingPath, ...], Field(strict=False), BeforeValidator(_none_is_empty)] = ()
     """Pictures that frames may attend to, as `reference_0`, `reference_1` and so on."""
     combine_pattern: Annotated[tuple[PatternEntry, ...], Field(strict=False, min_length=1)] = (-10000, -1, 0, 1)
     """What each frame attends to: offsets to other frames (0 is itself; past an end is the end), and references."""

@@ -3,18 +3,21 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+import PIL.Image
 import pytest
 from media import CODECS, Media, pixels, shown_frames
 
 from diffsynth.cli import main
+from diffsynth.video.options import CODEC_SUFFIXES, Codec
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +74,53 @@ def test_the_range_and_size_that_were_asked_for(media: Media, tmp_path: Path) ->
     assert len(made) == 5
     assert made[1].begin - made[0].begin == pytest.approx(2 / 25)
     assert pixels(tmp_path / "job-out" / "video_output.mp4", 40, 40).shape == (5, 40, 40, 3)
+
+
+@pytest.mark.parametrize("codec", get_args(Codec))
+def test_every_codec_out(media: Media, tmp_path: Path, codec: Codec) -> None:
+    keys = {"video": {"codec": codec}, "frame_width": 32, "frame_maximum_count": 4}
+    assert main(["run", str(config(tmp_path, media.codec("h264-mp4"), **keys)), "--quiet"]) == 0
+    made = tmp_path / "job-out" / f"video_output{CODEC_SUFFIXES[codec][0]}"
+    assert made.stat().st_size > 0
+    assert result(tmp_path)["frames"] == 4
+    if codec != "webp":  # FFmpeg, which looks into the others, reads no animated WebP
+        assert len(shown_frames(made)) == 4
+
+
+def test_a_file_name_in_another_encoding(media: Media, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9 $x [1].mp4")
+    shutil.copy(media.codec("h264-mp4"), tmp_path / odd)
+    job = config(tmp_path, "none", frame_width=32, frame_maximum_count=2)
+    for _ in range(2):  # the second finds the first's record
+        assert main(["run", str(job), "--input", str(tmp_path / odd), "--quiet"]) == 0
+    again = ["run", str(tmp_path / "job-out" / "config.json"), "--output", str(tmp_path / "again"), "--quiet"]
+    assert main(again) == 0
+
+
+def test_a_disk_that_is_full_stops_it_with_a_sentence_and_the_next_run_goes_on(media: Media, tmp_path: Path) -> None:
+    job = config(tmp_path, media.codec("h264-mp4"))
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); "
+        f"from diffsynth.cli import main; sys.exit(main(['run', {str(job)!r}, '--quiet']))"
+    )
+    stopped = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=ROOT)
+    assert stopped.returncode == 2
+    assert "cannot be written" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert result(tmp_path)["state"] == "stopped"
+    assert main(["run", str(job), "--quiet"]) == 0
+    assert (result(tmp_path)["state"], result(tmp_path)["sessions"]) == ("complete", 2)
+
+
+def test_results_inside_the_clips_folder_are_no_part_of_the_clip(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(3):
+        PIL.Image.new("RGB", (16, 16), (number, 0, 0)).save(pictures / f"{number}.png")
+    job = config(tmp_path, pictures, output_path="pictures/out")
+    for _ in range(2):
+        assert main(["run", str(job), "--quiet"]) == 0
+    assert json.loads((pictures / "out" / "run.json").read_text())["frames"] == 3
 
 
 def test_lossless_is_lossless(media: Media, tmp_path: Path) -> None:
