@@ -12,21 +12,33 @@ from diffsynth.errors import StoreError
 
 def write_aside(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a crash leaves the whole file or the old one, never a part."""
-    aside = path.with_name(f".{path.name}.partial")
+    partial = aside(path)
     try:
-        with aside.open("wb") as file:
+        with partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        partial.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def aside(path: Path) -> Path:
+    """Where `write_aside` keeps a file until it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON that people can read. File names that are no text (another encoding's bytes) are escaped, and read back as
+    the same names."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return json.dumps(value, indent=indent) if any("\ud800" <= each <= "\udfff" for each in text) else text
 
 
 def write_json(path: Path, value: Any) -> None:
     """As `write_aside`, for a record that people read too."""
-    write_aside(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    write_aside(path, (json_text(value, indent=2) + "\n").encode())
 
 
 def sync(path: Path) -> None:

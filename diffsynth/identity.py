@@ -1,7 +1,9 @@
 """What a file or folder holds, as a short record that two runs can compare."""
 
+import glob
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,15 @@ from diffsynth.errors import MissingFileError
 BLOCK = 1 << 20
 
 
-def identify(path: Path, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def identify(
+    path: Path, known: Mapping[str, Any] | None = None, leave_out: Callable[[Path], bool] = lambda folder: False
+) -> dict[str, Any]:
     """Size, time and SHA-256 of a file, a folder, or the files that a glob names.
 
-    `known`, an earlier record, spares the reading where size and time still are what they were.
+    `known`, an earlier record, spares the reading where size and time still are what they were. Folders inside a folder
+    that `leave_out` knows are no part of it.
     """
-    files = _files(path)
+    files = _files(path, leave_out)
     if not files:
         raise MissingFileError(f"{path}: there is nothing there.")
     stats = [each.stat() for each in files]
@@ -30,11 +35,17 @@ def identify(path: Path, known: Mapping[str, Any] | None = None) -> dict[str, An
     return {"sha256": digest, "bytes": size, "modified": modified, "files": len(files)}
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, leave_out: Callable[[Path], bool]) -> list[Path]:
     if path.is_file():
         return [path]
-    found = path.rglob("*") if path.is_dir() else path.parent.glob(path.name)
-    return sorted(each for each in found if each.is_file())
+    if not path.is_dir():
+        found = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        return sorted(each for each in found if each.is_file())
+    files = []
+    for folder, inner, names in os.walk(path):
+        inner[:] = [name for name in inner if not leave_out(Path(folder, name))]
+        files += [Path(folder, name) for name in names]
+    return sorted(each for each in files if each.is_file())
 
 
 def _sha256(path: Path) -> str:

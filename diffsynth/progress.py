@@ -1,16 +1,18 @@
 """How far a run is: bars on a terminal, plain lines elsewhere, and always `progress.jsonl` in the run's folder."""
 
-import json
+import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import BinaryIO, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+
+from diffsynth.disk import disk_errors, json_text
 
 LINE_SECONDS = 5.0
 RECORD_SECONDS = 0.5
@@ -87,10 +89,20 @@ class Progress:
 def reporting(console: Console, record: Path, *, quiet: bool) -> Iterator[Progress]:
     """Progress on the console (unless `quiet`) and in the file `record`, which grows by one line an event."""
     with ExitStack() as stack:
-        displays: list[Display] = [Record(stack.enter_context(record.open("a", encoding="utf-8")))]
+        displays: list[Display] = [Record(stack.enter_context(_appending(record)))]
         if not quiet:
             displays.append(BarDisplay(console) if console.is_terminal else LineDisplay(console))
         yield Progress(tuple(displays))
+
+
+def _appending(record: Path) -> BinaryIO:
+    with disk_errors(record.parent):
+        file = record.open("a+b", buffering=0)
+    if file.tell():
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")  # a full disk cut the last line off
+    return file
 
 
 class BarDisplay:
@@ -157,9 +169,9 @@ class LineDisplay:
 
 
 class Record:
-    """One JSON object a line, for programs that watch a run."""
+    """One JSON object a line, for programs that watch a run. `file` is unbuffered: a line is there once it is said."""
 
-    def __init__(self, file: TextIO, every: float = RECORD_SECONDS) -> None:
+    def __init__(self, file: BinaryIO, every: float = RECORD_SECONDS) -> None:
         self._file = file
         self._every = every
         self._last = 0.0
@@ -192,8 +204,10 @@ class Record:
         )
 
     def _line(self, entry: dict[str, object]) -> None:
-        self._file.write(json.dumps({"time": round(time.time(), 3), **entry}, ensure_ascii=False) + "\n")
-        self._file.flush()
+        line = json_text({"time": round(time.time(), 3), **entry}) + "\n"
+        # On a full disk the watchers hear nothing more; the run is stopped by what it can't write itself.
+        with suppress(OSError):
+            self._file.write(line.encode())
 
 
 def _count(stage: Stage) -> str:

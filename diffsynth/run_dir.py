@@ -13,19 +13,21 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffsynth import __version__, disk
 from diffsynth.config import TaskConfig
-from diffsynth.errors import RunFolderError
+from diffsynth.errors import RunFolderError, StoreError
 from diffsynth.identity import identify
 from diffsynth.runtime import available_cores
 
 CONFIG, RECORD, PROGRESS, LOCK, WORK = "config.json", "run.json", "progress.jsonl", ".lock", ".work"
+OWN = (LOCK, WORK, disk.aside(Path(RECORD)).name)
+"""What a run that was killed before its first record leaves."""
 
 
 @dataclass
@@ -51,7 +53,8 @@ class RunFolder:
 
     def work(self, name: str) -> Path:
         """A place for what one stage leaves to the next."""
-        (self.path / WORK).mkdir(exist_ok=True)
+        with disk.disk_errors(self.path):
+            (self.path / WORK).mkdir(exist_ok=True)
         return self.path / WORK / name
 
     @contextmanager
@@ -77,7 +80,8 @@ class RunFolder:
         shutil.rmtree(self.path / WORK, ignore_errors=True)
 
     def save(self) -> None:
-        disk.write_json(self.path / RECORD, self.record)
+        with disk.disk_errors(self.path):
+            disk.write_json(self.path / RECORD, self.record)
 
 
 def _extent(path: Path) -> dict[str, int] | None:
@@ -102,7 +106,7 @@ def claim(path: Path, config: TaskConfig, inputs: Mapping[str, Path], *, fresh: 
         before = _read(path / RECORD)
         earlier = _read(path / CONFIG)
         known = before.get("inputs", {})
-        identities = {key: identify(each, known.get(key)) for key, each in inputs.items()}
+        identities = {key: identify(each, known.get(key), _is_run_or(path)) for key, each in inputs.items()}
         if earlier:
             _refuse_other_run(path, config, earlier, identities, known)
         if not before:
@@ -114,17 +118,27 @@ def claim(path: Path, config: TaskConfig, inputs: Mapping[str, Path], *, fresh: 
             run.record["sessions"] = before.get("sessions", 0) + 1
             run.note(state="begun", task=config.task, inputs=identities, versions=_versions(), hardware=_hardware())
         if not earlier:
-            disk.write_json(path / CONFIG, config.to_json())
+            with disk.disk_errors(path):
+                disk.write_json(path / CONFIG, config.to_json())
         try:
             yield run
         except BaseException as error:
-            run.note(state="stopped", stopped_by=f"{type(error).__name__}: {error}"[:1000])
+            # Where the disk is full the record can't tell either; what stopped the run is the error to show.
+            with suppress(StoreError):
+                run.note(state="stopped", stopped_by=f"{type(error).__name__}: {error}"[:1000])
             raise
+
+
+def _is_run_or(path: Path) -> Callable[[Path], bool]:
+    """Tells run folders: results that lie inside a folder of images are no part of that clip."""
+    return lambda folder: folder == path or (folder / RECORD).is_file()
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with (path / LOCK).open("a") as file:
+    with disk.disk_errors(path):
+        file = (path / LOCK).open("a")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -159,7 +173,7 @@ def _refuse_foreign(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path}: this is a file; an output folder can't be made there. Choose another --output.")
     if path.is_dir() and not (path / RECORD).exists():
-        strangers = sorted(each.name for each in path.iterdir() if each.name not in (LOCK, WORK))
+        strangers = sorted(each.name for each in path.iterdir() if each.name not in OWN)
         if strangers:
             shown = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
             raise RunFolderError(

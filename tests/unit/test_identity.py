@@ -28,6 +28,15 @@ def test_a_known_record_spares_the_reading_only_while_nothing_changed(tmp_path: 
     assert identify(path, record)["sha256"] == hashlib.sha256(b"two").hexdigest()
 
 
+def test_what_is_left_out_of_a_folder_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "0.png").write_text("picture")
+    before = identify(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "0.png").write_text("result")
+    assert identify(tmp_path, None, lambda folder: folder.name == "out") == before
+    assert identify(tmp_path) != before
+
+
 def test_folders_and_globs(tmp_path: Path) -> None:
     for name in ("0.png", "1.png", "notes.txt"):
         (tmp_path / name).write_text(name)

@@ -30,7 +30,7 @@ def test_a_resumed_stage_counts_only_its_own_speed() -> None:
 
 
 def test_the_record_is_one_object_a_line(tmp_path: Path) -> None:
-    with (tmp_path / "p.jsonl").open("w") as file:
+    with (tmp_path / "p.jsonl").open("wb", buffering=0) as file:
         progress = Progress((Record(file, every=0),))
         with progress.stage("video", None) as stage:
             stage.advance(3)
