@@ -1,11 +1,12 @@
 """The command line: reads the arguments and calls one function a command. Nothing here imports torch."""
 
 import argparse
+import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from rich.console import Console
 
@@ -19,6 +20,9 @@ from diffsynth.tasks import TASKS
 
 def main(arguments: Sequence[str] | None = None, program: str = "diffsynth") -> int:
     """Run one command; returns the exit code: 0 done, 1 some clips failed, 2 the user's to mend, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # "×" on an ASCII terminal, a file name in another encoding
     console, errors = Console(), Console(stderr=True)
     options = _parser(program).parse_args(arguments)
     command: Callable[[argparse.Namespace, Console], int] = options.command
@@ -48,7 +52,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
         prog=program, description="Stylize clips so that they hold still where the source holds still."
     )
     parser.add_argument("--version", action="version", version=f"diffsynth {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show where an error of the system came from")
+    debug: dict[str, Any] = {"action": "store_true", "help": "show where an error of the system came from"}
+    parser.add_argument("--debug", **debug)
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     run = subparsers.add_parser("run", help="run configs", description="Run one or more configs, on one or more clips.")
@@ -109,6 +114,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
     info.add_argument("video", help="a video, a folder of images, a glob of images, or one image")
     info.add_argument("--json", action="store_true", help="print one JSON object")
     info.set_defaults(command=lambda options, console: commands.info(options.video, console, as_json=options.json))
+    for each in subparsers.choices.values():
+        each.add_argument("--debug", **debug, default=argparse.SUPPRESS)
     return parser
 
 
@@ -116,6 +123,7 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         nargs="+",
+        action="extend",
         default=[],
         metavar="CLIP",
         help="clips in place of input_video; a quoted glob can be many",

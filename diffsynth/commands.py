@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
-from rich.table import Table
 
-from diffsynth import runner
+from diffsynth import disk, runner
 from diffsynth.config import schema as config_schema
+from diffsynth.config.load import SCHEMA_KEY
+from diffsynth.disk import json_text
 from diffsynth.errors import ConfigError, RunFolderError
 from diffsynth.processors import ALIASES, ProcessorConfig
 from diffsynth.runner import EXIT_DONE, Piece, Request
@@ -19,6 +20,9 @@ from diffsynth.runtime import Runtime
 from diffsynth.smoothers import SmootherConfig
 from diffsynth.tasks import DEFAULT_TASK, TASKS, Prediction
 from diffsynth.tasks.stylize import StylizeConfig
+
+SCHEMA_FILE = "diffsynth.schema.json"
+"""What `new` calls the schema that it lays beside a config."""
 
 
 def run(request: Request, runtime: Runtime, console: Console) -> int:
@@ -38,15 +42,14 @@ def check(request: Request, console: Console, *, as_json: bool) -> int:
 
 
 def _show_check(piece: Piece, prediction: Prediction, console: Console) -> None:
-    console.print(f"{piece.name}: valid", highlight=False, markup=False)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+    console.print(f"{piece.name}: valid", highlight=False, markup=False, soft_wrap=True)
     for key, value in _flat(piece.config.to_json()):
-        table.add_row(key, json.dumps(value, ensure_ascii=False))
-    console.print(table, markup=False, highlight=False)
+        console.print(f"  {key:<26} {json_text(value)}", markup=False, highlight=False, soft_wrap=True)
     frames = "unknown until decoded" if prediction.frames is None else str(prediction.frames)
     console.print(f"frames     {frames}, {prediction.width}×{prediction.height}", highlight=False)
     console.print(f"disk       {_size(prediction.disk_bytes)}", highlight=False)
-    console.print(f"downloads  {', '.join(prediction.downloads) or 'none'}", highlight=False, markup=False)
+    downloads = ", ".join(prediction.downloads) or "none"
+    console.print(f"downloads  {downloads}", highlight=False, markup=False, soft_wrap=True)
     for remark in prediction.remarks:
         console.print(f"note       {remark}", highlight=False, markup=False, soft_wrap=True)
 
@@ -103,16 +106,24 @@ def schema(*, as_markdown: bool) -> int:
 
 
 def new(task: str, path: Path | None, console: Console) -> int:
-    """Write a config with the task's keys in it: the required ones to fill in, the others at their defaults."""
+    """Write a config with the task's keys in it: the required ones to fill in, the others at their defaults.
+
+    The schema is laid beside it, where editors find it by the config's `$schema`.
+    """
     target = path or Path(f"{task}.json")
-    text = json.dumps(config_schema.template(TASKS[task], task), indent=4, ensure_ascii=False) + "\n"
+    tree = {SCHEMA_KEY: SCHEMA_FILE, **config_schema.template(TASKS[task], task)}
     try:
         with target.open("x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(json.dumps(tree, indent=4, ensure_ascii=False) + "\n")
     except FileExistsError:
         raise RunFolderError(f"{target}: is there already, and was not touched. Give another path.") from None
+    disk.write_json(target.with_name(SCHEMA_FILE), config_schema.json_schema(TASKS, DEFAULT_TASK))
+    empty = [name for name, field in TASKS[task].model_fields.items() if field.is_required() and not tree[name]]
     console.print(
-        f"{target}: written. Fill in the empty values, then: diffsynth check {target}", highlight=False, soft_wrap=True
+        f"{target}: written. Fill in {', '.join(empty)}; then: diffsynth check {target}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
     return EXIT_DONE
 
@@ -143,7 +154,7 @@ def info(video: str, console: Console, *, as_json: bool) -> int:
         _print_json(facts)
     else:
         for key, value in _flat(facts):
-            console.print(f"{key:<20} {value}", highlight=False, markup=False)
+            console.print(f"{key:<20} {value}", highlight=False, markup=False, soft_wrap=True)
     return EXIT_DONE
 
 

@@ -1,6 +1,7 @@
 """Many configs times many clips, one after the other: each to its own folder, and one summary at the end."""
 
 import signal
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ class Failure:
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGTERM: the same as Ctrl-C. What is finished is on disk."""
+    """SIGTERM, or the terminal is gone: the same as Ctrl-C. What is finished is on disk."""
 
 
 def load(path: Path, request: Request, source: str | None) -> Runnable:
@@ -113,7 +114,7 @@ def run(request: Request, runtime: Runtime, console: Console) -> int:
     groups = plan(request)
     count = sum(map(len, groups))
     failures: list[Failure] = []
-    with _sigterm_interrupts():
+    with _signals_interrupt():
         for group in groups:
             failures += _run_group(group, runtime, console, request, alone=count == 1)
     if count > 1:
@@ -141,7 +142,7 @@ def _run_group(
         except Exception as error:
             if alone:
                 raise
-            console.print(traceback.format_exc(), markup=False, highlight=False)
+            console.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
             yield Failure(
                 piece.name, f"{type(error).__name__}: {error} (a fault of diffsynth; the traceback stands above)"
             )
@@ -166,14 +167,21 @@ def _run_piece(piece: Piece, task: Task | None, runtime: Runtime, console: Conso
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM unwind like Ctrl-C, so that files are closed and the record says how far the run came."""
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind like Ctrl-C, so that files are closed and the record says how far the run came."""
 
     def interrupt(signal_number: int, frame: FrameType | None) -> None:
         raise Interrupted(signal.Signals(signal_number).name)
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    # Python takes signals in its main thread alone; whoever started the process under nohup wants it to live on.
+    taken = [each for each, handler in before.items() if handler == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        taken = []
+    for each in taken:
+        signal.signal(each, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each in taken:
+            signal.signal(each, before[each])

@@ -1,6 +1,7 @@
 """The commands as a user types them, in the process that they run in."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,10 @@ def test_new_writes_a_config_that_only_lacks_what_it_must(tmp_path: Path, capsys
         path = tmp_path / f"{task}.json"
         assert main(["new", task, str(path)]) == 0
         capsys.readouterr()
+        tree = json.loads(path.read_text())
+        schema = json.loads((tmp_path / tree["$schema"]).read_text())
+        filled = tree | {"input_video": "a.mp4"} | ({"model_id": "a/b"} if task == "stylize" else {})
+        assert not list(jsonschema.Draft202012Validator(schema).iter_errors(filled))
         assert main(["check", str(path)]) == 2
         said = capsys.readouterr().err
         assert "input_video" in said
@@ -172,3 +177,18 @@ def test_run_DiffSynth_is_the_same_as_run(picture: Path) -> None:  # noqa: N802 
     assert done.returncode == 0, done.stderr
     assert (picture.parent / "out" / "video_output.mp4").is_file()
     assert (picture.parent / "out" / "frames" / "00000.png").is_file()
+
+
+def test_debug_is_known_behind_the_command_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["check", "--debug", "--help"])
+    assert left.value.code == 0
+    assert "--debug" in capsys.readouterr().out
+
+
+def test_a_terminal_without_unicode_gets_all_the_same(picture: Path) -> None:
+    config = write(picture.parent / "ü.json", task="transcode", input_video=picture.name, output_path="ö")
+    command = [sys.executable, "-m", "diffsynth", "check", str(config)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    said = subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert b"96\\xd764" in said.stdout
