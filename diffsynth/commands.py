@@ -1,6 +1,7 @@
 """What each command does. `run` is the product; the others answer questions about it."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -146,9 +147,9 @@ def preview_conditions(request: Request, runtime: Runtime, console: Console, she
 
 def info(video: str, console: Console, *, as_json: bool) -> int:
     """What a clip holds: size, rate, frames, codec, sound."""
-    from diffsynth.video.probe import probe
+    from diffsynth.video.clip import open_clip
 
-    found = probe(Path(video).expanduser())
+    found = open_clip(os.path.expanduser(video)).info  # noqa: PTH111 - Path's raises where it knows no such user
     facts = {key: value for key, value in asdict(found).items() if value is not None}
     if as_json:
         _print_json(facts)

@@ -98,6 +98,7 @@ def claim(path: Path, config: TaskConfig, inputs: Mapping[str, Path], *, fresh: 
     `inputs` are the files that the result depends on, by the key that names them. A folder that holds other work is
     never touched; `fresh` moves an earlier *run* aside.
     """
+    path = path.resolve()  # a link to another disk stays one when its run is moved aside
     if fresh:
         _set_aside(path)
     _refuse_foreign(path)
@@ -131,7 +132,7 @@ def claim(path: Path, config: TaskConfig, inputs: Mapping[str, Path], *, fresh: 
 
 def _is_run_or(path: Path) -> Callable[[Path], bool]:
     """Tells run folders: results that lie inside a folder of images are no part of that clip."""
-    return lambda folder: folder == path or (folder / RECORD).is_file()
+    return lambda folder: folder.resolve() == path or (folder / RECORD).is_file()
 
 
 @contextmanager

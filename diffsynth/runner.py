@@ -101,7 +101,7 @@ def _pieces(path: Path, config_name: str, request: Request, sources: list[str], 
 def _refuse_shared_folders(groups: list[list[Piece]]) -> None:
     owners: dict[Path, str] = {}
     for piece in (each for group in groups for each in group):
-        folder = piece.config.output_path
+        folder = piece.config.output_path.resolve()
         if folder in owners:
             raise ConfigError(
                 [f"{owners[folder]} and {piece.name} would both write to {folder}. Give each its own output_path."]

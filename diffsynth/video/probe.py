@@ -51,6 +51,9 @@ def _describe(
     if rotation % 180:
         height, width = width, height
     duration = _duration(container, stream, time_base)
+    if duration is not None and "matroska" in container.format.name and frame.pts:
+        # Matroska counts its duration from zero, wherever the first frame lies.
+        duration = max(duration - frame.pts * time_base, Fraction(0)) or None
     fps = Fraction(stream.average_rate or stream.guessed_rate or 25)
     if variable and stream.frames and duration:
         # FFmpeg's average of a variable rate divides by the times of decoding, not of showing.

@@ -143,6 +143,9 @@ def test_info(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "96" in capsys.readouterr().out
     assert main(["info", str(picture), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["width"] == 96
+    for source in (picture.parent, picture.parent / "*.png"):
+        assert main(["info", str(source), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["frame_count"] == 1
     assert main(["info", str(picture.parent / "none.mp4")]) == 2
     assert "none.mp4" in capsys.readouterr().err
 

@@ -77,6 +77,17 @@ def test_fresh_moves_the_old_run_aside(clip: Path) -> None:
     assert (clip.parent / "out.old-1" / "video_output.mp4").exists()
 
 
+def test_a_link_to_another_place_stays_one(clip: Path) -> None:
+    real = clip.parent / "big-disk" / "real"
+    real.mkdir(parents=True)
+    (clip.parent / "out").symlink_to(real)
+    for fresh in (False, True):
+        run(config_for(clip), fresh=fresh)
+    assert (clip.parent / "out").is_symlink()
+    assert (real / "video_output.mp4").exists()
+    assert (real.parent / "real.old-1" / "video_output.mp4").exists()
+
+
 def test_the_same_path_with_other_content_is_another_run(clip: Path) -> None:
     run(config_for(clip))
     clip.write_bytes(b"second")

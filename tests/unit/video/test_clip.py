@@ -308,6 +308,14 @@ def test_a_cut_matroska_file_is_said_to_be_cut(tmp_path, media: Media):
             pass
 
 
+def test_a_matroska_file_that_begins_late_is_whole(tmp_path, media: Media):
+    path = tmp_path / "late.mkv"
+    ffmpeg("-itsoffset", "5", "-i", str(media.codec("h264-mp4")), "-map", "0:v", "-c", "copy", "-copyts", str(path))
+    clip = open_clip(path)
+    assert clip.expected_count == len(list(clip.frames())) == 24
+    assert clip.info.duration == pytest.approx(24 / 25, abs=0.002)
+
+
 @pytest.mark.parametrize("kind", ["refused by the decoder", "skipped by the demuxer"])
 def test_broken_frames_in_the_middle_are_counted(tmp_path, media: Media, kind):
     decoder = kind == "refused by the decoder"
