@@ -195,3 +195,26 @@ def test_a_terminal_without_unicode_gets_all_the_same(picture: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     said = subprocess.run(command, check=True, capture_output=True, env=environment)
     assert b"96\\xd764" in said.stdout
+
+
+def test_inputs_of_several_options_and_of_one_name_get_a_folder_each(picture: Path) -> None:
+    clips = [picture.parent / folder / "clip.png" for folder in ("a", "b")]
+    for clip in clips:
+        clip.parent.mkdir()
+        clip.write_bytes(picture.read_bytes())
+    config = write(picture.parent / "t.json", task="transcode", input_video=picture.name, output_path="out")
+    options = [part for clip in clips for part in ("--input", str(clip))]
+    assert main(["run", str(config), *options, "--quiet"]) == 0
+    assert sorted(each.name for each in (picture.parent / "out").iterdir()) == ["a_clip.png", "b_clip.png"]
+
+
+def test_two_configs_never_share_a_folder(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (picture.parent / "real").mkdir()
+    (picture.parent / "link").symlink_to("real")
+    paths = [
+        write(picture.parent / f"{name}.json", task="transcode", input_video=picture.name, output_path=name)
+        for name in ("real", "link")
+    ]
+    assert main(["run", *map(str, paths)]) == 2
+    assert "real and link would both write to" in capsys.readouterr().err
+    assert not list((picture.parent / "real").iterdir())
