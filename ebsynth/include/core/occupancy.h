@@ -1,0 +1,83 @@
+// How often the source's patches are used, kept up to date while the search moves them.
+#pragma once
+
+#include <vector>
+
+#include "parallel.h"
+#include "types.h"
+
+namespace ebs {
+
+// For every source pixel n: the sum over the patch around n of how many used patches cover that pixel. Two patches at
+// distance (dy, dx) share (P - |dy|) (P - |dx|) pixels, so that a patch which moves in or out changes (2P - 1)^2 entries,
+// and the cost of a candidate is one look. Floats, because a crowd on one spot would overflow 32-bit integers; entries up
+// to 2^24 are exact.
+class Occupancy {
+public:
+    Occupancy() = default;
+
+    Occupancy(Size source, int patch)
+        : source_(source), patch_(patch), pitch_(source.width + 2 * (patch - 1)),
+          overlap_(size_t(pitch_) * (source.height + 2 * (patch - 1))) {}
+
+    float at(Point n) const { return overlap_[size_t(n.y + patch_ - 1) * pitch_ + n.x + patch_ - 1]; }
+
+    void move(Point from, Point to) {
+        add(from, -1.0f);
+        add(to, 1.0f);
+    }
+
+    void count(const std::vector<Point>& nnf) {
+        // Two box filters of the histogram are the triangle-shaped overlap.
+        std::vector<float> used(overlap_.size()), line(overlap_.size());
+        for (Point n : nnf) used[size_t(n.y + patch_ - 1) * pitch_ + n.x + patch_ - 1] += 1.0f;
+        const int rows = source_.height + 2 * (patch_ - 1);
+        for (int y = 0; y < rows; ++y) triangle(&used[size_t(y) * pitch_], &line[size_t(y) * pitch_], pitch_);
+        triangle_down(line, rows);
+    }
+
+private:
+    void add(Point n, float sign) {
+        const int reach = patch_ - 1;
+        for (int dy = -reach; dy <= reach; ++dy) {
+            float* row = &overlap_[size_t(n.y + dy + reach) * pitch_ + n.x];
+            const float height = sign * float(patch_ - (dy < 0 ? -dy : dy));
+            for (int i = 0; i < reach; ++i) row[i] += height * float(i + 1);
+            for (int i = reach; i <= 2 * reach; ++i) row[i] += height * float(2 * reach + 1 - i);
+        }
+    }
+
+    // The overlap's second difference is +1, -2, +1 at distances -P, 0, P: two running sums rebuild it exactly.
+    void triangle(const float* in, float* out, int count) const {
+        double slope = 0, value = 0;
+        for (int i = 0; i < count + patch_; ++i) {
+            const auto get = [&](int k) { return k >= 0 && k < count ? double(in[k]) : 0.0; };
+            if (i - patch_ >= 0 && i - patch_ < count) out[i - patch_] = float(value);
+            slope += get(i) - 2 * get(i - patch_) + get(i - 2 * patch_);
+            value += slope;
+        }
+    }
+
+    void triangle_down(const std::vector<float>& in, int rows) {
+        std::vector<double> slope(pitch_), value(pitch_);
+        for (int i = 0; i < rows + patch_; ++i) {
+            if (i >= patch_)
+                for (int x = 0; x < pitch_; ++x) overlap_[size_t(i - patch_) * pitch_ + x] = float(value[x]);
+            const auto add_row = [&](int row, double factor) {
+                if (row < 0 || row >= rows) return;
+                const float* from = &in[size_t(row) * pitch_];
+                for (int x = 0; x < pitch_; ++x) slope[x] += factor * double(from[x]);
+            };
+            add_row(i, 1);
+            add_row(i - patch_, -2);
+            add_row(i - 2 * patch_, 1);
+            for (int x = 0; x < pitch_; ++x) value[x] += slope[x];
+        }
+    }
+
+    Size source_{0, 0};
+    int patch_ = 0, pitch_ = 0;
+    std::vector<float> overlap_;
+};
+
+}  // namespace ebs
