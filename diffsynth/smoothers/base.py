@@ -74,24 +74,32 @@ def check_pair(guide: Frames, style: Frames) -> None:
         )
 
 
-def smooth_into(prepared: Prepared, style: FrameStore, path: Path, work: Path, progress: Progress) -> FrameStore:
-    """Smooth a styled clip into the store at `path`, with the style's alpha and times; continues unfinished work."""
+def smooth_into(
+    prepared: Prepared, style: Frames, original: FrameStore, path: Path, work: Path, progress: Progress
+) -> FrameStore:
+    """Smooth `style` into the store at `path`, with the alpha and times of `original`; continues unfinished work."""
     if is_complete(path):
         return FrameStore(path)
-    timing = style.timing
-    base = timing.time_base if timing is not None else None
-    with (
-        FrameWriter(path, style.height, style.width, alpha=style.has_alpha, time_base=base) as writer,
-        progress.stage("smooth", len(style), writer.count) as stage,
-    ):
+    with writer_like(original, path) as writer, progress.stage("smooth", len(style), writer.count) as stage:
         for image in prepared.smooth(style, work, writer.count):
-            position = writer.count
-            alpha = style.alpha(position) if style.has_alpha else None
-            if timing is None:
-                writer.append(image, alpha)
-            else:
-                tick = int(timing.ticks[position])
-                behind = int(timing.ticks[position + 1]) if position + 1 < len(timing) else timing.until
-                writer.append(image, alpha, tick=tick, until=behind)
+            append_like(writer, image, original)
             stage.advance()
         return writer.finish()
+
+
+def writer_like(original: FrameStore, path: Path) -> FrameWriter:
+    """A writer for frames that take the place of those of `original`."""
+    timing = original.timing
+    base = timing.time_base if timing is not None else None
+    return FrameWriter(path, original.height, original.width, alpha=original.has_alpha, time_base=base)
+
+
+def append_like(writer: FrameWriter, image: Image, original: FrameStore) -> None:
+    """Append the next frame, with the alpha and the time of the one that it takes the place of."""
+    position = writer.count
+    alpha = original.alpha(position) if original.has_alpha else None
+    shown = original.shown(position)
+    if shown is None:
+        writer.append(image, alpha)
+    else:
+        writer.append(image, alpha, tick=shown[0], until=shown[1])

@@ -10,9 +10,9 @@ source is painted anyway). Both show in the guide, whose remap can be compared w
   and the guide are steady, so this brings detail back and no flicker.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -44,19 +44,16 @@ class Blending:
 
 @dataclass(frozen=True)
 class Layer:
-    """A source, or a blend of several, brought to the target: style and guide as one (H, W, 6) picture."""
+    """A source, or a blend of several, brought to the target."""
 
-    both: Image
+    style: Image
+    guide: Image
     weight: Field
     """(H, W), 0 where it says nothing; how many frames it stands for elsewhere."""
 
-    @property
-    def style(self) -> Image:
-        return self.both[..., :3]
-
-    @property
-    def guide(self) -> Image:
-        return self.both[..., 3:]
+    def shared(self, share: float, floor: float = 0.0) -> "Layer":
+        """The layer with a share of its weight, which is at least `floor` everywhere."""
+        return Layer(self.style, self.guide, (self.weight + np.float32(floor)) * np.float32(share))
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Blend:
 
 def confidence(remapped: Image, guide: Image, tolerance: float) -> Field:
     """1 where a remapped guide shows what the target's shows, falling to 0 as they differ; (H, W)."""
-    difference = cv2.absdiff(np.ascontiguousarray(remapped), guide)
+    difference = cv2.absdiff(remapped, guide)
     square = cv2.transform(cv2.multiply(difference, difference, dtype=cv2.CV_32F), np.full((1, 3), 1 / 3, np.float32))
     # A single pixel can agree by chance; its neighbours rarely do as well.
     spread = cv2.GaussianBlur(square, (5, 5), 1.0)
@@ -80,19 +77,23 @@ def confidence(remapped: Image, guide: Image, tolerance: float) -> Field:
 
 def mean(layers: Iterable[Layer]) -> Blend:
     """The weighted mean. One layer must have a weight everywhere."""
-    total: Field | None = None
-    weight = np.zeros(0, np.float32)
+    style = guide = weight = None
     for layer in layers:
-        weighted = layer.both * layer.weight[..., None]
-        if total is None:
-            total, weight = weighted, layer.weight.copy()
+        each = cv2.merge([layer.weight] * 3)
+        if style is None or guide is None or weight is None:
+            style, guide, weight = _times(layer.style, each), _times(layer.guide, each), layer.weight.copy()
         else:
-            total += weighted
+            style += _times(layer.style, each)
+            guide += _times(layer.guide, each)
             weight += layer.weight
-    if total is None:
+    if style is None or guide is None or weight is None:
         raise ValueError("nothing to blend")
-    total /= weight[..., None]
-    return Blend(total[..., :3], total[..., 3:], weight)
+    share = cv2.merge([1 / weight] * 3)
+    return Blend(style * share, guide * share, weight)
+
+
+def _times(image: Image, weight: Field) -> Field:
+    return np.asarray(cv2.multiply(image, weight, dtype=cv2.CV_32F), np.float32)
 
 
 def without_outliers(layers: Iterable[Layer], spread: float) -> Iterable[Layer]:
@@ -110,7 +111,7 @@ class _Reweighted:
     layers: Iterable[Layer]
     spread: float
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Layer]:
         smalls = [_coarse(layer) for layer in self.layers]
         weights = np.stack([weight for _, weight in smalls])[..., None]
         centre = (np.stack([style for style, _ in smalls]) * weights).sum(0) / np.maximum(weights.sum(0), 1e-6)
@@ -118,16 +119,20 @@ class _Reweighted:
             square = np.square(style - centre).mean(2)
             factor = np.exp(square * np.float32(-0.5 / self.spread**2))
             height, width = layer.weight.shape
-            yield Layer(layer.both, layer.weight * cv2.resize(factor, (width, height), interpolation=cv2.INTER_LINEAR))
+            yield Layer(
+                layer.style,
+                layer.guide,
+                layer.weight * cv2.resize(factor, (width, height), interpolation=cv2.INTER_LINEAR),
+            )
 
 
 def _coarse(layer: Layer) -> tuple[Field, Field]:
     height, width = layer.weight.shape
     size = (max(width // COARSE, 1), max(height // COARSE, 1))
-    style = cv2.resize(np.ascontiguousarray(layer.style), size, interpolation=cv2.INTER_AREA)
+    style = cv2.resize(layer.style, size, interpolation=cv2.INTER_AREA)
     return style.astype(np.float32), cv2.resize(layer.weight, size, interpolation=cv2.INTER_AREA)
 
 
-def to_image(picture: Field) -> Image:
+def to_image(picture: NDArray[np.floating[Any]]) -> Image:
     """Rounded to the nearest of 256 levels."""
     return np.rint(np.clip(picture, 0, 255)).astype(np.uint8)

@@ -21,8 +21,10 @@ class Node:
     """A block blended at its anchor."""
 
     anchor: int
-    picture: Image
-    """(H, W, 7): style, guide, and the share of the block's frames that agreed, 255 all."""
+    style: Image
+    guide: Image
+    agreed: Image
+    """(H, W): the share of the block's frames that agreed, 255 all."""
     frames: int
 
 
@@ -46,9 +48,12 @@ class BlockTable:
         remapper = self.remapper
         nnfs = remapper.matcher.nnfs([(node.anchor, t) for node, _ in found if node.anchor != t])
         for node, part in found:
-            picture = node.picture if node.anchor == t else remapper.vote(next(nnfs), node.picture)
-            agreed = picture[..., 6].astype(np.float32) * np.float32(part * node.frames / 255)
-            yield Layer(picture[..., :6], agreed * remapper.weight(picture[..., 3:6], t))
+            nnf = None if node.anchor == t else next(nnfs)
+            style, guide, agreed = (
+                image if nnf is None else remapper.vote(nnf, image) for image in (node.style, node.guide, node.agreed)
+            )
+            count = agreed.astype(np.float32) * np.float32(part * node.frames / 255)
+            yield Layer(style, guide, count * remapper.weight(guide, t))
         # The frame itself once more: where no other agrees with it, it alone is right.
         yield remapper.own(t)
 
@@ -72,8 +77,7 @@ def build(remapper: Remapper, size: int, shots: tuple[Shot, ...], work: Path, pr
         first, style, guide = next(each for each in reversed(stores) if each[0] <= number)
         place = number - first
         shot, block = blocks[number]
-        picture = np.dstack([style[place], guide[place], style.alpha(place)])
-        return Node(block.anchor(shot), picture, len(block.frames(shot)))
+        return Node(block.anchor(shot), style[place], guide[place], style.alpha(place), len(block.frames(shot)))
 
     return BlockTable(remapper, size, nodes, Recent(load, KEPT_NODES))
 
@@ -82,7 +86,7 @@ def _level(remapper: Remapper, members: tuple[tuple[Shot, Block], ...], path: Pa
     """The stores of one level: style with the agreement as its alpha, and guide."""
     paths = path / "style", path / "guide"
     if not all(map(is_complete, paths)):
-        height, width = remapper.both[0].shape[:2]
+        height, width = remapper.style[0].shape[:2]
         # Both are written together; where a crash left one behind the other, both go on from the shorter.
         with FrameWriter(paths[0], height, width, alpha=True) as style, FrameWriter(paths[1], height, width) as guide:
             for number in range(min(style.count, guide.count), len(members)):

@@ -12,13 +12,13 @@ RIDGE = 25.0
 """Squared grey levels: where the guide has less detail than this, nothing is concluded from it."""
 
 
-def restored(blend: Blend, guide: Image, style: Image, blending: Blending) -> Field:
-    """The blended style with the detail that the blend of guides lacks, and a share of the frame's own; (H, W, 3)."""
+def restored(blend: Blend, guide: Image, style: Image | None, blending: Blending) -> Field:
+    """The blended style with the detail that the blend of guides lacks, and a share of the frame's own, if it is there; (H, W, 3)."""
     result = blend.style
     if blending.restore > 0:
         lost = guide - blend.guide
         result = result + blending.restore * carried(lost, blend.guide, blend.style)
-    if blending.own > 0:
+    if style is not None:
         rest = style - result
         result = result + blending.own * (rest - cv2.GaussianBlur(rest, (0, 0), 1.0))
     return result
@@ -34,22 +34,22 @@ def carried(change: Field, guide: Field, style: Field) -> Field:
     g, s = _detail(guide), _detail(style)
     squares = {(i, j): _window(g[i] * g[j]) for i in range(3) for j in range(i, 3)}
     inverse = _inverse(squares)
-    result = np.empty_like(change)
-    for channel in range(3):
-        crossed = [_window(s[channel] * g[i]) for i in range(3)]
-        total = np.zeros((height, width), np.float32)
-        for i in range(3):
-            slope = sum(crossed[j] * inverse[min(i, j), max(i, j)] for j in range(3))
-            total += cv2.resize(np.asarray(slope), (width, height), interpolation=cv2.INTER_LINEAR) * change[..., i]
-        result[..., channel] = total
+    result = np.zeros_like(change)
+    for i in range(3):
+        slopes = []
+        for channel in range(3):
+            crossed = [_window(s[channel] * each) for each in g]
+            slopes.append(sum(crossed[j] * inverse[min(i, j), max(i, j)] for j in range(3)))
+        enlarged = cv2.resize(cv2.merge(slopes), (width, height), interpolation=cv2.INTER_LINEAR)
+        result += enlarged * change[..., i : i + 1]
     return result
 
 
 def _detail(picture: Field) -> list[Field]:
-    high = picture - cv2.GaussianBlur(picture, (0, 0), RADIUS)
+    """Each channel's detail at half the size."""
     height, width = picture.shape[:2]
-    small = cv2.resize(high, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
-    return [np.ascontiguousarray(small[..., channel]) for channel in range(3)]
+    small = cv2.resize(picture, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
+    return list(cv2.split(small - cv2.GaussianBlur(small, (0, 0), RADIUS / 2)))
 
 
 def _window(product: Field) -> Field:

@@ -1,40 +1,28 @@
 """`FastBlendSmoother`: every frame blended with a window of its neighbours, by matches of the guides."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from diffsynth.config import ConfigModel, OutputPath
-from diffsynth.engines.base import Engine, Init
-from diffsynth.frames import Image
-from diffsynth.progress import Progress
 from diffsynth.runtime import Runtime
-from diffsynth.smoothers.base import Frames, check_pair
-from diffsynth.smoothers.block_table import build
 from diffsynth.smoothers.blending import Blending
-from diffsynth.smoothers.cuts import find_cuts
-from diffsynth.smoothers.match_cache import MatchCache, default_folder
-from diffsynth.smoothers.matching import Matcher
-from diffsynth.smoothers.remapping import Remapper, Vote
-from diffsynth.smoothers.windows import Shot, shots
-
-Mode = Literal["fast", "balanced", "accurate"]
+from diffsynth.smoothers.match_cache import open_cache
+from diffsynth.smoothers.patch import PatchSize
+from diffsynth.smoothers.window_smoother import WindowSmoother, native_matching
 
 
 class FastBlendSmootherConfig(ConfigModel):
     """Blend every frame with a window of its neighbours, and keep its detail."""
 
     type: Literal["FastBlendSmoother"] = Field(default="FastBlendSmoother", exclude=True)
-    mode: Mode = "fast"
+    mode: Literal["fast", "balanced", "accurate"] = "fast"
     """`fast` matches a number of pairs that grows with the window's logarithm, `balanced` every frame of the window,
     `accurate` all of them jointly, so that they agree with one another."""
     window_size: Annotated[int, Field(ge=1)] = 15
     """Frames on either side that take part."""
-    minimum_patch_size: Annotated[int, Field(ge=3, le=33)] = 5
-    """Side of the square patches that are compared at the finest level; odd."""
+    minimum_patch_size: PatchSize = 5
+    """Side of the square patches that are compared; odd."""
     num_iter: Annotated[int, Field(ge=1, le=100)] | None = None
     """Sweeps of search on each level; left out, as many as the engine finds useful."""
     guide_weight: Annotated[float, Field(gt=0)] = 10.0
@@ -60,88 +48,19 @@ class FastBlendSmootherConfig(ConfigModel):
     cache_gigabytes: Annotated[float, Field(ge=0)] = 4.0
     """The most that the folder may hold; 0 keeps nothing."""
 
-    def build(self, runtime: Runtime) -> "FastBlendSmoother":
-        from diffsynth.engines.native import NativeEngine, Settings
-
-        matching = Settings(
-            patch=self.minimum_patch_size,
-            weights=(self.guide_weight,) if self.match_style else None,
-            sweeps=self.num_iter or 0,
-            threads=runtime.threads or 0,
-        )
-        limit = round(self.cache_gigabytes * 2**30)
-        return FastBlendSmoother(
+    def build(self, runtime: Runtime) -> WindowSmoother:
+        return WindowSmoother(
             self.mode,
             self.window_size,
-            NativeEngine(matching),
-            NativeEngine(Settings(patch=3, threads=runtime.threads or 0)).vote,
-            f"native {matching.patch} {matching.weights} {matching.sweeps} {self.initialize}",
+            native_matching(
+                runtime,
+                patch=self.minimum_patch_size,
+                sweeps=self.num_iter or 0,
+                guide_weight=self.guide_weight if self.match_style or self.mode == "accurate" else None,
+                initialize=self.initialize,
+                match_style=self.match_style,
+            ),
             Blending(self.blend, self.tolerance, self.outliers, self.restore, self.own_detail),
-            self.initialize,
-            MatchCache(self.cache_path or default_folder(), limit) if limit else None,
-            match_style=self.match_style,
+            open_cache(self.cache_path, self.cache_gigabytes),
             detect_cuts=self.detect_cuts,
         )
-
-
-@dataclass(frozen=True)
-class FastBlendSmoother:
-    """The smoother with its engine."""
-
-    mode: Mode
-    window_size: int
-    engine: Engine[Any]
-    vote: Vote
-    fingerprint: str
-    """Names all settings that decide a match."""
-    blending: Blending = Blending()
-    initialize: Init = "identity"
-    cache: MatchCache | None = None
-    match_style: bool = False
-    detect_cuts: bool = True
-
-    def prepare(self, guide: Frames, progress: Progress | None = None) -> "PreparedFastBlend":
-        cuts = find_cuts(guide) if self.detect_cuts else []
-        return PreparedFastBlend(self, guide, shots(cuts, len(guide)), self.matcher(guide), progress or Progress())
-
-    def matcher(self, guide: Frames, style: Frames | None = None) -> Matcher:
-        return Matcher(guide, self.engine, self.fingerprint, self.cache, self.initialize, style)
-
-
-@dataclass(frozen=True)
-class PreparedFastBlend:
-    """The smoother tied to a guide clip."""
-
-    smoother: FastBlendSmoother
-    guide: Frames
-    shots: tuple[Shot, ...]
-    matcher: Matcher
-    progress: Progress
-
-    def smooth(self, style: Frames, work: Path, start: int = 0) -> Iterator[Image]:
-        check_pair(self.guide, style)
-        smoother = self.smoother
-        matcher = smoother.matcher(self.guide, style) if smoother.match_style else self.matcher
-        remapper = Remapper.of(matcher, smoother.vote, style, smoother.blending)
-        match smoother.mode:
-            case "fast":
-                return self._fast(remapper, work, start)
-            case "balanced":
-                return self._balanced(remapper, start)
-            case "accurate":
-                raise NotImplementedError
-
-    def _fast(self, remapper: Remapper, work: Path, start: int) -> Iterator[Image]:
-        nodes = build(remapper, self.smoother.window_size, self.shots, work, self.progress)
-        for t, shot in self._from(start):
-            yield remapper.finished(remapper.blend(nodes.layers(t, shot)), t)
-
-    def _balanced(self, remapper: Remapper, start: int) -> Iterator[Image]:
-        for t, shot in self._from(start):
-            layers = remapper.layers(shot.window(t, self.smoother.window_size), t)
-            yield remapper.finished(remapper.blend(layers), t)
-
-    def _from(self, start: int) -> Iterator[tuple[int, Shot]]:
-        for shot in self.shots:
-            for t in range(max(shot.first, start), shot.stop):
-                yield t, shot

@@ -9,6 +9,7 @@ import hashlib
 import os
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -95,5 +96,11 @@ class MatchCache:
             self._used -= length
 
 
+@lru_cache(maxsize=2)
 def _places(height: int, width: int) -> Nnf:
     return np.stack(np.mgrid[:height, :width], axis=-1).astype(np.int16)
+
+
+def open_cache(folder: Path | None, gigabytes: float) -> MatchCache | None:
+    """The cache that a config asks for; none where it may hold nothing."""
+    return MatchCache(folder or default_folder(), round(gigabytes * 2**30)) if gigabytes > 0 else None

@@ -13,7 +13,7 @@ from diffsynth.smoothers.detail import restored
 from diffsynth.smoothers.matching import Matcher, Recent, capacity
 
 Vote = Callable[[Nnf, Image], Image]
-"""Paints a target with its NNF from an image over the source; any number of channels up to 8."""
+"""Paints a target with its NNF from an image over the source; up to 8 channels."""
 
 KEPT_LAYERS = 64
 """Layers of one target that are kept between the two looks at them; more are painted twice, so that memory stays flat."""
@@ -26,13 +26,11 @@ class Remapper:
     matcher: Matcher
     vote: Vote
     blending: Blending
-    both: Recent[Image]
-    """Style and guide of a frame as one (H, W, 6) picture."""
+    style: Recent[Image]
 
     @classmethod
     def of(cls, matcher: Matcher, vote: Vote, style: Frames, blending: Blending) -> "Remapper":
-        both = Recent(lambda t: np.dstack([style[t], matcher.guide[t]]), capacity(style, 6))
-        return cls(matcher, vote, blending, both)
+        return cls(matcher, vote, blending, Recent(style.__getitem__, capacity(style, 3)))
 
     def layers(self, sources: Sequence[int], t: int) -> Iterable[Layer]:
         """Each source as it looks at frame `t`, in their order."""
@@ -43,12 +41,12 @@ class Remapper:
     def _layers(self, sources: Sequence[int], t: int) -> Iterator[Layer]:
         nnfs = self.matcher.nnfs([(source, t) for source in sources if source != t])
         for source in sources:
-            yield self.own(t) if source == t else self.painted(next(nnfs), self.both[source], t)
+            yield self.own(t) if source == t else self.painted(next(nnfs), source, t)
 
-    def painted(self, nnf_yx: Nnf, both: Image, t: int) -> Layer:
-        """A picture of style and guide at frame `t`, with the weight that it deserves there."""
-        remapped = self.vote(nnf_yx, both)
-        return Layer(remapped, self.weight(remapped[..., 3:6], t))
+    def painted(self, nnf_yx: Nnf, source: int, t: int) -> Layer:
+        """A source at frame `t`, with the weight that it deserves there."""
+        guide = self.vote(nnf_yx, self.matcher.guide[source])
+        return Layer(self.vote(nnf_yx, self.style[source]), guide, self.weight(guide, t))
 
     def weight(self, remapped_guide: Image, t: int) -> Field:
         guide = self.matcher.guide[t]
@@ -58,8 +56,8 @@ class Remapper:
 
     def own(self, t: int) -> Layer:
         """Frame `t` itself: nothing to be unsure of."""
-        both = self.both[t]
-        return Layer(both, np.ones(both.shape[:2], np.float32))
+        style = self.style[t]
+        return Layer(style, self.matcher.guide[t], np.ones(style.shape[:2], np.float32))
 
     def blend(self, layers: Iterable[Layer]) -> Blend:
         if self.blending.kind == "detail":
@@ -70,7 +68,7 @@ class Remapper:
         """The blend as an output frame."""
         if self.blending.kind == "mean":
             return to_image(blend.style)
-        style = self.both[t][..., :3]
+        style = self.style[t] if self.blending.own > 0 else None
         return to_image(restored(blend, self.matcher.guide[t], style, self.blending))
 
 

@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from diffsynth.config import ConfigModel, OptionalPath, OutputPath
+from diffsynth.errors import ConfigError
+from diffsynth.runtime import Runtime
+from diffsynth.smoothers.blending import Blending
+from diffsynth.smoothers.match_cache import open_cache
 from diffsynth.smoothers.postprocessing import PostprocessingConfig
+from diffsynth.smoothers.window_smoother import Matching, WindowSmoother, native_matching
+
+WHOLE_CLIP = 2**31
+PATCH, WEIGHT, VOTE_PATCH = 21, 100.0, 11
 
 
 class VideoPatchMatchSmootherConfig(ConfigModel):
@@ -22,3 +30,41 @@ class VideoPatchMatchSmootherConfig(ConfigModel):
     """How often the clip is smoothed, each time from the last result."""
     postprocessing: PostprocessingConfig = PostprocessingConfig()
     """Contrast and sharpness, applied before and after."""
+    blend: Literal["mean", "detail"] = "mean"
+    """`mean` is the plain mean; `detail` weighs frames by how well they match and keeps detail, as FastBlendSmoother does."""
+
+    def build(self, runtime: Runtime) -> WindowSmoother:
+        touch = self.postprocessing.build()
+        return WindowSmoother(
+            "prefix" if self.blend == "mean" else "fast",
+            WHOLE_CLIP,
+            self._matching(runtime),
+            Blending(self.blend),
+            open_cache(None, 4.0),
+            rounds=self.num_iter,
+            before=touch,
+            after=touch,
+        )
+
+    def _matching(self, runtime: Runtime) -> Matching:
+        if self.engine_name == "native":
+            return native_matching(runtime, patch=PATCH, vote_patch=VOTE_PATCH)
+        from diffsynth.engines.native import NativeEngine, Settings
+
+        vote = NativeEngine(Settings(patch=VOTE_PATCH, threads=runtime.threads or 0)).vote
+        if self.engine_name == "Ebsynth":
+            from diffsynth.engines.binary import NnfProgram
+
+            if self.bin_path is None:
+                raise ConfigError(
+                    [
+                        '"engine_name" is "Ebsynth", but "bin_path" names no ebsynth_nnf program. Add it, or use "native".'
+                    ]
+                )
+            program = NnfProgram(self.bin_path, PATCH, WEIGHT, self.cache_path)
+            return Matching(
+                program, vote, f"binary {self.bin_path.stat()} patch {PATCH} weight {WEIGHT}", match_style=True
+            )
+        from diffsynth.engines.pytorch import PytorchEngine
+
+        return Matching(PytorchEngine(runtime), vote, "pytorch/1", match_style=True)

@@ -74,7 +74,11 @@ def cover(t: int, size: int, shot: Shot) -> tuple[Share, ...]:
     base = base_level(size)
     place, first, last = t - shot.first, window[0] - shot.first, window[-1] - shot.first
     own = place >> base
-    blocks = [*_before(place, own << base, first, base), Block(base, own), *_after(place, (own + 1) << base, last, base)]
+    blocks = [
+        *_before(place, own << base, first, base),
+        Block(base, own),
+        *_after(place, (own + 1) << base, last, base),
+    ]
     shares = []
     for block in blocks:
         frames = block.frames(shot)
@@ -113,9 +117,7 @@ def table(size: int, parts: Sequence[Shot]) -> dict[int, tuple[tuple[Shot, Block
             for share in cover(t, size, shot):
                 found.setdefault(share.block.level, {})[shot, share.block] = None
     ordered = sorted(found.items())
-    return {
-        level: tuple(sorted(blocks, key=lambda each: (each[0].first, each[1].index))) for level, blocks in ordered
-    }
+    return {level: tuple(sorted(blocks, key=lambda each: (each[0].first, each[1].index))) for level, blocks in ordered}
 
 
 def estimations(size: int, parts: Sequence[Shot]) -> int:

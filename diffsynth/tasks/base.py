@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from diffsynth.config import TaskConfig
 from diffsynth.progress import Progress
@@ -41,6 +41,9 @@ class Task(Protocol):
 
 class Runnable(TaskConfig, ABC):
     """A task's config with its bridges to code."""
+
+    INPUT_KEY: ClassVar[str] = "input_video"
+    """The key that `--input` of the command line replaces."""
 
     @abstractmethod
     def inputs(self) -> dict[str, Path]:

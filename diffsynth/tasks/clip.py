@@ -2,6 +2,7 @@
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -64,11 +65,9 @@ class VideoConfig(ConfigModel):
     """Keep the source's sound for the rendered range."""
 
 
-class ClipTaskConfig(Runnable):
-    """A task that reads one clip and writes one."""
+class FramesTaskConfig(Runnable):
+    """A task that works on the selected frames of a clip, or of several that go together, and writes one."""
 
-    input_video: ClipPath
-    """The clip: a video, a folder of numbered images, a glob of images, or one image."""
     frame_height: Annotated[int, Field(ge=1, le=16384)] | None = None
     """Height of the frames; left out, the source's, or what the width asks for."""
     frame_width: Annotated[int, Field(ge=1, le=16384)] | None = None
@@ -90,8 +89,9 @@ class ClipTaskConfig(Runnable):
     save_frames: bool = True
     """Also write every frame as `frames/00000.png` and so on."""
 
-    def inputs(self) -> dict[str, Path]:
-        return {"input_video": self.input_video}
+    @abstractmethod
+    def main_clip(self) -> Path:
+        """The clip that decides how many frames there are, how large, and how fast."""
 
     def contradictions(self) -> Iterator[Contradiction]:
         start, end = self._moment("start"), self._moment("end")
@@ -101,7 +101,7 @@ class ClipTaskConfig(Runnable):
     def predict(self) -> Prediction:
         from diffsynth.video.clip import open_clip
 
-        clip = open_clip(self.input_video, self.selection(), self.geometry(), image_fps=Fraction(self.image_rate))
+        clip = open_clip(self.main_clip(), self.selection(), self.geometry(), image_fps=Fraction(self.image_rate))
         frames = clip.expected_count
         remarks = (
             clip.info.notes
@@ -132,6 +132,19 @@ class ClipTaskConfig(Runnable):
         return None if value is None else frame_or_seconds(value)
 
 
+class ClipTaskConfig(FramesTaskConfig):
+    """A task that reads one clip and writes one."""
+
+    input_video: ClipPath
+    """The clip: a video, a folder of numbered images, a glob of images, or one image."""
+
+    def inputs(self) -> dict[str, Path]:
+        return {"input_video": self.input_video}
+
+    def main_clip(self) -> Path:
+        return self.input_video
+
+
 @dataclass(frozen=True)
 class ClipReader:
     """The first stage: the selected frames of a clip, at their size, on disk."""
@@ -145,17 +158,22 @@ class ClipReader:
 
         return open_clip(source, self.selection, self.geometry, image_fps=self.image_rate)
 
-    def read(self, source: Path, run: RunFolder, progress: Progress) -> "tuple[Clip, FrameStore]":
-        """Continues an unfinished store; a finished one is taken as it is."""
+    def read(
+        self, source: Path, run: RunFolder, progress: Progress, *, name: str = "input", clip: "Clip | None" = None
+    ) -> "tuple[Clip, FrameStore]":
+        """Continues an unfinished store; a finished one is taken as it is. `name` tells the clips of one run apart."""
         from diffsynth.frames import written_count
         from diffsynth.video.ingest import ingest
 
-        clip = self.open(source)
+        clip = clip or self.open(source)
         for note in clip.info.notes:
             progress.note(f"{source}: {note}")
-        folder = run.work("input")
+        folder = run.work(name)
         begun = written_count(folder)
-        with run.timed("read"), progress.stage("read", clip.expected_count, begun) as stage:
+        with (
+            run.timed("read"),
+            progress.stage(f"read {name}" if name != "input" else "read", clip.expected_count, begun) as stage,
+        ):
             store = ingest(clip, folder, lambda count: stage.advance(count - stage.done))
         if clip.damage.frames:
             progress.note(f"{source}: {clip.damage.frames} frames could not be decoded ({clip.damage.words}).")
