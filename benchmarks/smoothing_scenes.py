@@ -1,7 +1,7 @@
 """Clips whose motion, style and truth are known: what smoothing is measured on.
 
-A scene gives a guide frame at any time; a `Styling` turns it into what a stylizer that flickers would have made of it, and
-into what it would have made without flicker.
+A scene gives a guide frame at any time; a `Styling` turns it into what a stylizer that flickers would have made of it,
+and into what it would have made without flicker.
 """
 
 from collections.abc import Callable
@@ -78,7 +78,7 @@ class Scene:
         return seen
 
     def places(self, t: int, other: int) -> tuple[Field, NDArray[np.bool_]]:
-        """Where each pixel of frame `t` lies in frame `other`, (H, W, 2) as (row, column), and whether it is seen there."""
+        """Where each pixel of frame `t` lies in frame `other`, (H, W, 2) as (row, column), and if it is seen there."""
         columns, rows = np.meshgrid(np.arange(self.width, dtype=np.float64), np.arange(self.height, dtype=np.float64))
         here, there = self.front(t), self.front(other)
         places = np.zeros((self.height, self.width, 2), np.float32)
@@ -110,7 +110,7 @@ def _pose(scale: float, angle: float, x: float, y: float, centre: tuple[float, f
 
 
 def procedural(side: int = 256, count: int = 40) -> Scene:
-    """A panning, slowly zooming ground; a turning disc and a box that cross it and each other. No motion is a whole pixel."""
+    """A panning, slowly zooming ground; a turning disc and a box that cross it and each other, by parts of pixels."""
     scale = side / 256
     ground = Layer(
         texture(1, 2 * side, 24 * scale, (110, 130, 120)),
@@ -182,7 +182,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Styling:
-    """A styled clip that flickers: its look changes from frame to frame, colours jump, and noise comes and goes in places."""
+    """A styled clip that flickers: its look changes with each frame, colours jump, noise comes and goes in places."""
 
     seed: int = 0
     mean: Look = field(default_factory=Look)

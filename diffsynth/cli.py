@@ -128,7 +128,11 @@ def _add_direct_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
     for parser in (smooth, interpolate, measure):
         parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the result")
         parser.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", help="set a key: --set smoother_config.mode=balanced"
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="set a key: --set smoother_config.mode=balanced",
         )
         parser.add_argument("--fresh", action="store_true", help="move an earlier run aside and start anew")
         parser.add_argument("--quiet", action="store_true", help="print errors only")

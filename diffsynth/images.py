@@ -91,6 +91,7 @@ class _opened:  # noqa: N801  reads as a statement
 
     def __init__(self, path: Path, *, load: bool = True) -> None:
         self._path, self._load = path, load
+        self._image: PIL.Image.Image | None = None
 
     def __enter__(self) -> PIL.Image.Image:
         path = self._path
@@ -101,13 +102,20 @@ class _opened:  # noqa: N801  reads as a statement
         if path.stat().st_size == 0:
             raise MediaError(f"{path}: the file is empty (0 bytes).")
         try:
+            return self._read(path)
+        except BaseException:
+            self._close()
+            raise
+
+    def _read(self, path: Path) -> PIL.Image.Image:
+        try:
             with warnings.catch_warnings():
                 # Our own limit on the size speaks; what a decoder warns of either raises below or does no harm.
                 warnings.simplefilter("ignore")
-                self._image = PIL.Image.open(path)
-                self._check_size()
+                self._image = image = PIL.Image.open(path)
+                self._check_size(image)
                 if self._load:
-                    self._image.load()
+                    image.load()
         except PIL.UnidentifiedImageError as problem:
             raise MediaError(f"{path}: is no image in a known format; its first bytes are {_head(path)}.") from problem
         except PIL.Image.DecompressionBombError as problem:
@@ -116,13 +124,17 @@ class _opened:  # noqa: N801  reads as a statement
             raise
         except Exception as problem:  # Each of PIL's decoders raises kinds of its own on broken data.
             raise MediaError(f"{path}: cannot be read: {problem or type(problem).__name__}.") from problem
-        return self._image
+        return image
 
     def __exit__(self, *_: object) -> None:
-        self._image.close()
+        self._close()
 
-    def _check_size(self) -> None:
-        width, height = self._image.size
+    def _close(self) -> None:
+        if self._image is not None:
+            self._image.close()
+
+    def _check_size(self, image: PIL.Image.Image) -> None:
+        width, height = image.size
         if width * height > MAXIMUM_PIXELS:
             raise MediaError(f"{self._path}: is too large: {width}×{height} pixels, {MAXIMUM_PIXELS} are allowed.")
 

@@ -25,6 +25,4 @@ def true_style(frames: list[Image]) -> list[Image]:
 def flickering(frames: list[Image], strength: float = 12, seed: int = 5) -> list[Image]:
     """The true style with another offset in every frame and channel."""
     draw = np.random.default_rng(seed)
-    return [
-        np.clip(frame + draw.normal(0, strength, 3), 0, 255).astype(np.uint8) for frame in true_style(frames)
-    ]
+    return [np.clip(frame + draw.normal(0, strength, 3), 0, 255).astype(np.uint8) for frame in true_style(frames)]

@@ -1,4 +1,4 @@
-"""A user's own `ebsynth` or `ebsynth_nnf` program: run without a shell, in a private folder, its exit status checked."""
+"""A user's own `ebsynth` or `ebsynth_nnf` program: run without a shell, in a private folder, its status checked."""
 
 import subprocess
 import tempfile
@@ -77,7 +77,7 @@ class EbsynthProgram:
 
 @dataclass(frozen=True)
 class NnfProgram:
-    """`ebsynth_nnf` behind the `Engine` protocol. Its file lists, for each target pixel row by row, the source's "x y"."""
+    """`ebsynth_nnf` behind the `Engine` protocol. Its file lists, for each target pixel in rows, the "x y"."""
 
     program: Path
     patch: int
@@ -94,7 +94,7 @@ class NnfProgram:
         pairs: Sequence[Pair],
         guides: Sequence[Image] | Mapping[int, Image],
         styles: Sequence[Image] | Mapping[int, Image] | None = None,
-        init: Init | None = None,  # noqa: ARG002  the program starts where it likes
+        init: Init | None = None,
     ) -> Matches:
         found = [
             self._match(guides[source], guides[target], guides[source] if styles is None else styles[source])

@@ -5,7 +5,7 @@ pixels. The style of the target is what the current matches paint.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +27,7 @@ REACH = 4
 class PytorchEngine:
     """Coarse to fine; at each level rounds of propagation from the neighbours and of random search."""
 
-    runtime: Runtime = Runtime("cpu")
+    runtime: Runtime = field(default_factory=lambda: Runtime("cpu"))
 
     def frame(self, guides: Sequence[Image]) -> Image:
         return np.dstack(list(guides))
@@ -103,7 +103,7 @@ class _Search:
     def __init__(self, guide: Any, wanted: Any, style: Any, generator: "torch.Generator") -> None:
         self._guide, self._wanted, self._style, self._generator = guide, wanted, style, generator
 
-    def start(self, coarse: "torch.Tensor | None") -> "torch.Tensor":
+    def start(self, coarse: Any) -> Any:
         """The same place, or the coarser level's offsets, doubled."""
         import torch
 
@@ -155,7 +155,7 @@ class _Search:
 
 
 def _patch_distance(source: "torch.Tensor", target: "torch.Tensor", nnf: "torch.Tensor") -> "torch.Tensor":
-    """(H, W): norm of the difference between each target patch and the source patch at its match, borders replicated."""
+    """(H, W): norm of the difference of each target patch and its source patch, borders replicated."""
     import torch
     from torch.nn.functional import pad
 

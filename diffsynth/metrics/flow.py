@@ -12,9 +12,10 @@ Mask = NDArray[np.bool_]
 
 def flow(here: Image, there: Image) -> Field:
     """(H, W, 2): for each pixel of `here`, by how much (x, y) it has moved in `there`. DIS optical flow on grey."""
-    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    start = np.zeros((*here.shape[:2], 2), np.float32)
     grey = [cv2.cvtColor(np.ascontiguousarray(each), cv2.COLOR_RGB2GRAY) for each in (here, there)]
-    return np.asarray(finder.calc(grey[0], grey[1], None), np.float32)
+    return np.asarray(finder.calc(grey[0], grey[1], start), np.float32)
 
 
 def warped(picture: NDArray[np.generic], motion: Field) -> Field:

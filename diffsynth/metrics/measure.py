@@ -1,4 +1,4 @@
-"""One pass over a source and any number of clips made from it; every metric as a curve over the frames and one number."""
+"""One pass over a source and the clips made from it; every metric as a curve over the frames and one number."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Metric:
 
 
 def warp_error(step: Step) -> float:
-    """Root mean square difference, in grey levels, between a frame and the one before carried along the source's motion."""
+    """Root mean square difference, in grey levels, from the frame before, moved along the source's motion."""
     if not step.seen.any():
         return nan
     change = step.clip - warped(step.clip_before, step.motion)

@@ -29,11 +29,11 @@ class Pictures:
 
     @property
     def height(self) -> int:
-        return self.images[0].shape[0]
+        return int(self.images[0].shape[0])
 
     @property
     def width(self) -> int:
-        return self.images[0].shape[1]
+        return int(self.images[0].shape[1])
 
     def __len__(self) -> int:
         return len(self.images)

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +23,7 @@ Field = NDArray[np.float32]
 """(H, W) or (H, W, 3)."""
 
 COARSE = 4
-"""Outliers are judged on pictures this many times smaller: the low band, where flicker lives, and a sixteenth the work."""
+"""Outliers are judged on pictures so many times smaller: the low band, where flicker lives, at a sixteenth the work."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ class Blend:
 
 def confidence(remapped: Image, guide: Image, tolerance: float) -> Field:
     """1 where a remapped guide shows what the target's shows, falling to 0 as they differ; (H, W)."""
+    import cv2
+
     difference = cv2.absdiff(remapped, guide)
     square = cv2.transform(cv2.multiply(difference, difference, dtype=cv2.CV_32F), np.full((1, 3), 1 / 3, np.float32))
     # A single pixel can agree by chance; its neighbours rarely do as well.
@@ -77,9 +78,11 @@ def confidence(remapped: Image, guide: Image, tolerance: float) -> Field:
 
 def mean(layers: Iterable[Layer]) -> Blend:
     """The weighted mean. One layer must have a weight everywhere."""
+    import cv2
+
     style = guide = weight = None
     for layer in layers:
-        each = cv2.merge([layer.weight] * 3)
+        each = np.asarray(cv2.merge([layer.weight] * 3), np.float32)
         if style is None or guide is None or weight is None:
             style, guide, weight = _times(layer.style, each), _times(layer.guide, each), layer.weight.copy()
         else:
@@ -93,6 +96,8 @@ def mean(layers: Iterable[Layer]) -> Blend:
 
 
 def _times(image: Image, weight: Field) -> Field:
+    import cv2
+
     return np.asarray(cv2.multiply(image, weight, dtype=cv2.CV_32F), np.float32)
 
 
@@ -112,6 +117,8 @@ class _Reweighted:
     spread: float
 
     def __iter__(self) -> Iterator[Layer]:
+        import cv2
+
         smalls = [_coarse(layer) for layer in self.layers]
         weights = np.stack([weight for _, weight in smalls])[..., None]
         centre = (np.stack([style for style, _ in smalls]) * weights).sum(0) / np.maximum(weights.sum(0), 1e-6)
@@ -127,12 +134,16 @@ class _Reweighted:
 
 
 def _coarse(layer: Layer) -> tuple[Field, Field]:
+    import cv2
+
     height, width = layer.weight.shape
     size = (max(width // COARSE, 1), max(height // COARSE, 1))
     style = cv2.resize(layer.style, size, interpolation=cv2.INTER_AREA)
-    return style.astype(np.float32), cv2.resize(layer.weight, size, interpolation=cv2.INTER_AREA)
+    weight = cv2.resize(layer.weight, size, interpolation=cv2.INTER_AREA)
+    return style.astype(np.float32), np.asarray(weight, np.float32)
 
 
 def to_image(picture: NDArray[np.floating[Any]]) -> Image:
     """Rounded to the nearest of 256 levels."""
-    return np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    image: Image = np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    return image

@@ -59,7 +59,7 @@ class BlockTable:
 
 
 def build(remapper: Remapper, size: int, shots: tuple[Shot, ...], work: Path, progress: Progress) -> BlockTable:
-    """Blend every block that some window needs; finished levels are taken as they are, an unfinished one is continued."""
+    """Blend every block that some window needs. Finished levels are taken as they are, an unfinished one goes on."""
     levels = table(size, shots)
     total = sum(map(len, levels.values()))
     stores: list[tuple[int, FrameStore, FrameStore]] = []

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,11 +39,15 @@ def _steps(guide: Frames) -> Iterator[float]:
 
 
 def _difference(before: NDArray[np.float32], now: NDArray[np.float32]) -> float:
-    """Of two thumbnails, each pixel against the nearest value around it: what moved by one of their pixels is no change."""
+    """Of two thumbnails, each pixel against the nearest value around it: what moved by one of them is no change."""
+    import cv2
+
     low, high = cv2.erode(before, np.ones((3, 3))), cv2.dilate(before, np.ones((3, 3)))
     outside = np.maximum(now - high, 0) + np.maximum(low - now, 0)
     return float(outside.mean())
 
 
 def _thumbnail(frame: Image) -> NDArray[np.float32]:
+    import cv2
+
     return cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -1,6 +1,5 @@
 """Bring back what blending took away: a local linear map from the guide's detail to the style's."""
 
-import cv2
 import numpy as np
 
 from diffsynth.frames import Image
@@ -13,7 +12,9 @@ RIDGE = 25.0
 
 
 def restored(blend: Blend, guide: Image, style: Image | None, blending: Blending) -> Field:
-    """The blended style with the detail that the blend of guides lacks, and a share of the frame's own, if it is there; (H, W, 3)."""
+    """The blended style with the detail that the blend of guides lacks, and a share of the frame's own; (H, W, 3)."""
+    import cv2
+
     result = blend.style
     if blending.restore > 0:
         lost = guide - blend.guide
@@ -25,11 +26,13 @@ def restored(blend: Blend, guide: Image, style: Image | None, blending: Blending
 
 
 def carried(change: Field, guide: Field, style: Field) -> Field:
-    """What a change of the guide's detail means for the style's, by the least-squares map between the two around each pixel.
+    """What a change of the guide's detail means for the style's, by least squares around each pixel.
 
     With g and s the details of guide and style in a window, s ≈ A g, A = (Σ s gᵀ)(Σ g gᵀ + ridge)⁻¹. The map is fitted
     on pictures of half the size and enlarged: it varies slowly, and that is a quarter of the work.
     """
+    import cv2
+
     height, width = guide.shape[:2]
     g, s = _detail(guide), _detail(style)
     squares = {(i, j): _window(g[i] * g[j]) for i in range(3) for j in range(i, 3)}
@@ -39,7 +42,10 @@ def carried(change: Field, guide: Field, style: Field) -> Field:
         slopes = []
         for channel in range(3):
             crossed = [_window(s[channel] * each) for each in g]
-            slopes.append(sum(crossed[j] * inverse[min(i, j), max(i, j)] for j in range(3)))
+            slope = np.zeros_like(g[0])
+            for j in range(3):
+                slope += crossed[j] * inverse[min(i, j), max(i, j)]
+            slopes.append(slope)
         enlarged = cv2.resize(cv2.merge(slopes), (width, height), interpolation=cv2.INTER_LINEAR)
         result += enlarged * change[..., i : i + 1]
     return result
@@ -47,12 +53,17 @@ def carried(change: Field, guide: Field, style: Field) -> Field:
 
 def _detail(picture: Field) -> list[Field]:
     """Each channel's detail at half the size."""
+    import cv2
+
     height, width = picture.shape[:2]
     small = cv2.resize(picture, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
-    return list(cv2.split(small - cv2.GaussianBlur(small, (0, 0), RADIUS / 2)))
+    high = np.asarray(small - cv2.GaussianBlur(small, (0, 0), RADIUS / 2), np.float32)
+    return [np.ascontiguousarray(high[..., channel]) for channel in range(3)]
 
 
 def _window(product: Field) -> Field:
+    import cv2
+
     side = 2 * round(RADIUS) + 1
     return np.asarray(cv2.blur(product, (side, side)), np.float32)
 

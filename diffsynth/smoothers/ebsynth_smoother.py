@@ -91,7 +91,7 @@ class EbsynthSmoother:
     offsets: tuple[int, ...]
     synthesise: Synthesis
 
-    def prepare(self, guide: Frames, progress: Progress | None = None) -> "PreparedEbsynth":  # noqa: ARG002  it has no table
+    def prepare(self, guide: Frames, progress: Progress | None = None) -> "PreparedEbsynth":
         return PreparedEbsynth(self, guide, shots(find_cuts(guide), len(guide)))
 
 
@@ -103,7 +103,7 @@ class PreparedEbsynth:
     guide: Frames
     shots: tuple[Shot, ...]
 
-    def smooth(self, style: Frames, work: Path, start: int = 0) -> Iterator[Image]:  # noqa: ARG002  nothing is left over
+    def smooth(self, style: Frames, work: Path, start: int = 0) -> Iterator[Image]:
         check_pair(self.guide, style)
         for shot in self.shots:
             for t in range(max(shot.first, start), shot.stop):

@@ -32,7 +32,7 @@ class FastBlendSmootherConfig(ConfigModel):
     initialize: Literal["identity", "random"] = "identity"
     """Where a search starts: at the same place, or anywhere."""
     blend: Literal["detail", "mean"] = "detail"
-    """`detail` weighs frames by how well they match, and brings back what blending takes away; `mean` is the plain mean."""
+    """`detail` weighs frames by how well they match and keeps what blending takes away; `mean` is the plain mean."""
     tolerance: Annotated[float, Field(gt=0)] = 6.0
     """Grey levels by which a guide may differ where it is brought to: there a frame's weight has fallen to 0.6."""
     outliers: Annotated[float, Field(ge=0)] = 15.0

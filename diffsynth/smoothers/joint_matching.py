@@ -22,7 +22,9 @@ class JointMatching:
     remapper: Remapper
     engine: Engine[Any]
 
-    def blend(self, sources: Sequence[int], t: int, weights: Sequence[float], *, own: bool, floor: float = 0.0) -> Blend:
+    def blend(
+        self, sources: Sequence[int], t: int, weights: Sequence[float], *, own: bool, floor: float = 0.0
+    ) -> Blend:
         """Blend `sources` at frame `t`, each by its share of at least `floor`; with `own`, frame `t` itself too."""
         remapper = self.remapper
         others = [source for source in sources if source != t]
@@ -40,7 +42,14 @@ class JointMatching:
         return remapper.blend(layers)
 
     def _layers(
-        self, sources: Sequence[int], nnfs: Sequence[Nnf], t: int, weighing: dict[int, float], *, own: bool, floor: float
+        self,
+        sources: Sequence[int],
+        nnfs: Sequence[Nnf],
+        t: int,
+        weighing: dict[int, float],
+        *,
+        own: bool,
+        floor: float,
     ) -> list[Layer]:
         layers = [
             self.remapper.painted(nnf, source, t).shared(weighing[source], floor)

@@ -1,8 +1,8 @@
 """Matches on disk, found again by what they were made from.
 
-An entry's name is a digest of both frames and of everything that decides the match, so a cache may be shared by all clips
-and runs. It has a limit: when it is full, entries that no run has used for longest make room, but none that this run uses,
-and what doesn't fit is simply not kept.
+An entry's name is a digest of both frames and of everything that decides the match, so a cache may be shared by all
+clips and runs. It has a limit: when it is full, entries that no run has used for longest make room, but none that this
+run uses, and what doesn't fit is simply not kept.
 """
 
 import hashlib
@@ -98,7 +98,9 @@ class MatchCache:
 
 @lru_cache(maxsize=2)
 def _places(height: int, width: int) -> Nnf:
-    return np.stack(np.mgrid[:height, :width], axis=-1).astype(np.int16)
+    rows, columns = np.indices((height, width), np.int16)
+    places: Nnf = np.stack([rows, columns], axis=-1)
+    return places
 
 
 def open_cache(folder: Path | None, gigabytes: float) -> MatchCache | None:

@@ -41,8 +41,8 @@ def capacity(frames: Frames, bytes_per_pixel: int, budget: int = 256 << 20) -> i
 class Matcher:
     """NNFs of pairs of guide frames.
 
-    `fingerprint` names everything but the frames that decides an NNF; without a cache each is found whenever it is asked
-    for. With `style`, the source's styled frame joins the search.
+    `fingerprint` names everything but the frames that decides an NNF; without a cache each is found whenever it is
+    asked for. With `style`, the source's styled frame joins the search.
     """
 
     def __init__(

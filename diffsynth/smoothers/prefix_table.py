@@ -4,8 +4,8 @@ Entry j of level k is the mean, at frame j, of the 2^k frames that end with j:
 
     entry(k + 1, j) = (entry(k, j) + entry(k, j - 2^k) remapped to j) / 2
 
-A frame takes the entries that together hold the frames before it; the frames after it are the mirror image. So a pixel is
-painted once per level, where `block_table` paints at most twice: this one is here to give the seed's arithmetic.
+A frame takes the entries that together hold the frames before it; the frames after it are the mirror image. So a pixel
+is painted once per level, where `block_table` paints at most twice: this one is here to give the seed's arithmetic.
 """
 
 from dataclasses import dataclass

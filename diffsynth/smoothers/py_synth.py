@@ -43,7 +43,7 @@ class PySynthSmootherConfig(ConfigModel):
     ebsynth_config: PySynthEngineConfig = PySynthEngineConfig()
     """How matches are found."""
     blend: Literal["mean", "detail"] = "mean"
-    """`mean` is the plain mean; `detail` weighs frames by how well they match and keeps detail, as FastBlendSmoother does."""
+    """`mean` is the plain mean; `detail` weighs frames by how well they match, as FastBlendSmoother does."""
 
     def build(self, runtime: Runtime) -> WindowSmoother:
         modes: dict[str, Mode] = {"slowest": "balanced", "fastest": "prefix" if self.blend == "mean" else "fast"}

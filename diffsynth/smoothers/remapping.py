@@ -16,7 +16,7 @@ Vote = Callable[[Nnf, Image], Image]
 """Paints a target with its NNF from an image over the source; up to 8 channels."""
 
 KEPT_LAYERS = 64
-"""Layers of one target that are kept between the two looks at them; more are painted twice, so that memory stays flat."""
+"""Layers of one target that are kept between two looks at them; more are painted twice, so that memory stays flat."""
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from diffsynth.config import ConfigModel, OptionalPath, OutputPath
-from diffsynth.errors import ConfigError
 from diffsynth.runtime import Runtime
 from diffsynth.smoothers.blending import Blending
 from diffsynth.smoothers.match_cache import open_cache
 from diffsynth.smoothers.postprocessing import PostprocessingConfig
+from diffsynth.smoothers.remapping import Vote
 from diffsynth.smoothers.window_smoother import Matching, WindowSmoother, native_matching
 
 WHOLE_CLIP = 2**31
@@ -21,7 +21,7 @@ class VideoPatchMatchSmootherConfig(ConfigModel):
 
     type: Literal["VideoPatchMatchSmoother"] = Field(default="VideoPatchMatchSmoother", exclude=True)
     engine_name: Literal["native", "Pytorch", "Ebsynth"] = "native"
-    """What finds the matches."""
+    """What finds the matches; `Ebsynth` without a `bin_path` is the engine in this process."""
     bin_path: OptionalPath = None
     """An `ebsynth_nnf` binary, for the engine `Ebsynth`."""
     cache_path: OutputPath | None = None
@@ -31,7 +31,7 @@ class VideoPatchMatchSmootherConfig(ConfigModel):
     postprocessing: PostprocessingConfig = PostprocessingConfig()
     """Contrast and sharpness, applied before and after."""
     blend: Literal["mean", "detail"] = "mean"
-    """`mean` is the plain mean; `detail` weighs frames by how well they match and keeps detail, as FastBlendSmoother does."""
+    """`mean` is the plain mean; `detail` weighs frames by how well they match, as FastBlendSmoother does."""
 
     def build(self, runtime: Runtime) -> WindowSmoother:
         touch = self.postprocessing.build()
@@ -47,24 +47,21 @@ class VideoPatchMatchSmootherConfig(ConfigModel):
         )
 
     def _matching(self, runtime: Runtime) -> Matching:
-        if self.engine_name == "native":
-            return native_matching(runtime, patch=PATCH, vote_patch=VOTE_PATCH)
-        from diffsynth.engines.native import NativeEngine, Settings
+        if self.engine_name == "Pytorch":
+            from diffsynth.engines.pytorch import PytorchEngine
 
-        vote = NativeEngine(Settings(patch=VOTE_PATCH, threads=runtime.threads or 0)).vote
-        if self.engine_name == "Ebsynth":
+            return Matching(PytorchEngine(runtime), _vote(runtime), "pytorch/1", match_style=True)
+        if self.engine_name == "Ebsynth" and self.bin_path is not None:
             from diffsynth.engines.binary import NnfProgram
 
-            if self.bin_path is None:
-                raise ConfigError(
-                    [
-                        '"engine_name" is "Ebsynth", but "bin_path" names no ebsynth_nnf program. Add it, or use "native".'
-                    ]
-                )
             program = NnfProgram(self.bin_path, PATCH, WEIGHT, self.cache_path)
-            return Matching(
-                program, vote, f"binary {self.bin_path.stat()} patch {PATCH} weight {WEIGHT}", match_style=True
-            )
-        from diffsynth.engines.pytorch import PytorchEngine
+            file = self.bin_path.stat()
+            name = f"{self.bin_path} {file.st_size} {file.st_mtime_ns} patch {PATCH} weight {WEIGHT}"
+            return Matching(program, _vote(runtime), name, match_style=True)
+        return native_matching(runtime, patch=PATCH, vote_patch=VOTE_PATCH)
 
-        return Matching(PytorchEngine(runtime), vote, "pytorch/1", match_style=True)
+
+def _vote(runtime: Runtime) -> Vote:
+    from diffsynth.engines.native import NativeEngine, Settings
+
+    return NativeEngine(Settings(patch=VOTE_PATCH, threads=runtime.threads or 0)).vote

@@ -77,7 +77,7 @@ class WindowSmoother:
     mode: Mode
     window_size: int
     matching: Matching
-    blending: Blending = Blending()
+    blending: Blending = field(default_factory=Blending)
     cache: MatchCache | None = None
     detect_cuts: bool = True
     rounds: int = 1

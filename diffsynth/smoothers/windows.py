@@ -3,11 +3,12 @@
 `fast` blends by a table. A shot is cut into blocks of 2^k frames for each level k; the frames of a block are blended
 once, at its middle frame, its *anchor*, and each output takes the few blocks that cover its window. Small blocks lie
 near the output and large ones far away, so that their number grows with the logarithm of the window. A block that the
-window only touches counts by the part that lies inside: windows slide smoothly, and no output jumps when a block enters.
+window only touches counts by the part that lies inside: no output jumps when a block enters.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Shot:
 def shots(cuts: Sequence[int], count: int) -> tuple[Shot, ...]:
     """The shots of a clip whose frames `cuts` each begin a new one."""
     bounds = [0, *cuts, count]
-    return tuple(Shot(first, stop) for first, stop in zip(bounds, bounds[1:], strict=False))
+    return tuple(Shot(first, stop) for first, stop in pairwise(bounds))
 
 
 @dataclass(frozen=True, order=True)
@@ -60,7 +61,7 @@ class Share:
 
 
 def base_level(size: int) -> int:
-    """The level of the smallest blocks for a window of ±`size`: about half of one side, so that few of them cover it."""
+    """The level of the smallest blocks for a window of ±`size`: about half of one side, so that few cover it."""
     return min(max((size // 2 + 1).bit_length() - 1, 0), MAXIMUM_BASE_LEVEL)
 
 

@@ -74,9 +74,7 @@ class Interpolate:
     def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
         source = inputs["guide_video"]
         clip, guide = self.reader.read(source, run, progress, name="guide")
-        named = {
-            key.removeprefix("keyframes."): path for key, path in inputs.items() if key.startswith("keyframes.")
-        }
+        named = {key.removeprefix("keyframes."): path for key, path in inputs.items() if key.startswith("keyframes.")}
         keys = keyframes(named or inputs["keyframes"], source, len(guide))
         for path in keys.values():
             self._painted(path, guide)
@@ -102,7 +100,7 @@ class Interpolate:
         image = next(reader.open(path).frames()).rgb
         if image.shape[:2] != (guide.height, guide.width):
             raise MediaError(
-                f"{path}: is {image.shape[1]}×{image.shape[0]}, but the clip's frames are {guide.width}×{guide.height}. "
-                'Paint key frames at the size of the clip, or set "frame_width" and "frame_height".'
+                f"{path}: is {image.shape[1]}×{image.shape[0]}, but the clip's frames are {guide.width}×{guide.height}."
+                ' Paint key frames at the size of the clip, or set "frame_width" and "frame_height".'
             )
         return image

@@ -11,8 +11,8 @@ from diffsynth.tasks.stills import NUMBER, is_stills
 def keyframes(given: Path | Mapping[str, Path], guide: Path, count: int) -> dict[int, Path]:
     """The picture of each key frame by the number of its frame.
 
-    In a folder, a picture is for the guide's frame of the same file name, where the guide is made of images; else for the
-    frame whose number, counted from 0, is the last one in the picture's name.
+    In a folder, a picture is for the guide's frame of the same file name, where the guide is made of images; else for
+    the frame whose number, counted from 0, is the last one in the picture's name.
     """
     names = {file.stem: number for number, file in enumerate(list_images(guide))} if is_stills(guide) else {}
     if isinstance(given, Path):
@@ -26,7 +26,8 @@ def keyframes(given: Path | Mapping[str, Path], guide: Path, count: int) -> dict
     for name, number in numbers.items():
         if number >= count:
             raise MediaError(
-                f"{name}: is a key frame for frame {number}, but the clip has frames 0 to {count - 1}. Correct its number."
+                f"{name}: is a key frame for frame {number}, but the clip has frames 0 to {count - 1}."
+                " Correct its number."
             )
         if number in found:
             raise MediaError(f"{name}: is a second key frame for frame {number}, beside {found[number]}. Keep one.")
@@ -42,7 +43,7 @@ def _number(stem: str, names: Mapping[str, int], shown: str) -> int:
     match = NUMBER.search(stem)
     if match is None:
         raise MediaError(
-            f"{shown}: it can't be told which frame this key frame is for. Name it like the frame's file, or by the frame's "
-            "number, counted from 0."
+            f"{shown}: it can't be told which frame this key frame is for. Name it like the frame's file, or by the "
+            "frame's number, counted from 0."
         )
     return int(match[1])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,6 @@ from diffsynth import atomic
 from diffsynth.config import ClipPath
 from diffsynth.errors import MediaError
 from diffsynth.frames import FrameStore
-from diffsynth.metrics.measure import METRICS, Measured, measure
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime
@@ -19,6 +18,9 @@ from diffsynth.tasks.base import Prediction, Runnable, Task
 from diffsynth.tasks.clip import ClipReader
 from diffsynth.tasks.smooth import check_same_frames
 from diffsynth.video.options import DEFAULT_IMAGE_FPS, Geometry, Selection
+
+if TYPE_CHECKING:
+    from diffsynth.metrics import Measured
 
 RESULT = "metrics.json"
 
@@ -50,7 +52,7 @@ class MeasureConfig(Runnable):
         disk = None if frames is None else frames * clip.height * clip.width * 3 * stores // 2
         return Prediction(frames, clip.height, clip.width, disk)
 
-    def build(self, runtime: Runtime) -> Task:  # noqa: ARG002  flow runs on the CPU
+    def build(self, runtime: Runtime) -> Task:
         return Measure(self._reader(), tuple(self.clips))
 
     def _reader(self) -> ClipReader:
@@ -65,6 +67,8 @@ class Measure:
     names: tuple[str, ...]
 
     def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
+        from diffsynth.metrics import measure
+
         stores: dict[str, FrameStore] = {}
         first = f"clips.{self.names[0]}"
         reader = self.reader
@@ -90,15 +94,19 @@ class Measure:
         return [path]
 
 
-def as_json(found: Mapping[str, Measured]) -> dict[str, Any]:
+def as_json(found: "Mapping[str, Measured]") -> dict[str, Any]:
     """Numbers and curves by clip and metric, and what each metric means."""
+    from diffsynth.metrics import METRICS
+
     metrics = {name: {"meaning": each.meaning, "better": each.better} for name, each in METRICS.items()}
     clips = {clip: {name: asdict(curve) for name, curve in each.curves.items()} for clip, each in found.items()}
     return {"metrics": metrics, "clips": clips}
 
 
-def table(found: Mapping[str, Measured]) -> list[str]:
+def table(found: "Mapping[str, Measured]") -> list[str]:
     """One line a clip, one column a metric."""
+    from diffsynth.metrics import METRICS
+
     names = list(next(iter(found.values())).curves)
     wide = max(len("clip"), *map(len, found)) + 2
     lines = ["clip".ljust(wide) + "".join(name.rjust(14) for name in names)]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from diffsynth.config import ClipPath, Respelled, select
 from diffsynth.errors import MediaError
@@ -22,8 +22,9 @@ from diffsynth.smoothers.window_smoother import native_matching
 from diffsynth.tasks.base import Task
 from diffsynth.tasks.clip import ClipReader, ClipWriter, FramesTaskConfig
 from diffsynth.tasks.stills import check_numbers, is_stills, repaired
-from diffsynth.video.clip import Clip
-from diffsynth.video.sequence import ImageSequence
+
+if TYPE_CHECKING:
+    from diffsynth.video.clip import Clip
 
 OnError = Literal["stop", "skip"]
 
@@ -44,7 +45,7 @@ class SmoothConfig(FramesTaskConfig):
     smoother_config: SmootherConfig = FastBlendSmootherConfig()
     """Settings of the smoother."""
     on_error: OnError = "stop"
-    """What to do about an image that is missing or can't be read: `stop`, or `skip` it and fill it from its neighbours."""
+    """What to do about an image that is missing or can't be read: `stop`, or `skip` and fill it from its neighbours."""
 
     @classmethod
     def respell(cls, tree: dict[str, Any]) -> Respelled:
@@ -102,7 +103,7 @@ class ReadClip:
 
 def read_clip(
     reader: ClipReader, source: Path, run: RunFolder, progress: Progress, name: str, on_error: OnError
-) -> tuple[ReadClip, Clip]:
+) -> "tuple[ReadClip, Clip]":
     """Read one of several clips. Gaps and unreadable images stop the run, or are filled and said."""
     if not is_stills(source):
         clip, store = reader.read(source, run, progress, name=name)
@@ -111,11 +112,16 @@ def read_clip(
         check_numbers(source)
         clip, store = reader.read(source, run, progress, name=name)
         return ReadClip(store), clip
+    from diffsynth.video.clip import Clip as OpenClip
+    from diffsynth.video.sequence import ImageSequence
+
     stills = repaired(source)
     for words in stills.words:
         progress.note(f"{words} Filled from its neighbours.")
     sequence = ImageSequence(source, list(stills.files), Fraction(reader.image_rate))
-    clip, store = reader.read(source, run, progress, name=name, clip=Clip(sequence, reader.selection, reader.geometry))
+    clip, store = reader.read(
+        source, run, progress, name=name, clip=OpenClip(sequence, reader.selection, reader.geometry)
+    )
     # An image's tick is its place among the files.
     ticks = store.timing.ticks if store.timing is not None else range(len(store))
     damaged = set(stills.damaged)
@@ -126,8 +132,8 @@ def check_same_frames(guide_path: Path, guide: FrameStore, other_path: Path, oth
     """Two clips of one run must have the same number of frames of the same size."""
     if len(guide) != len(other):
         raise MediaError(
-            f"{guide_path} has {len(guide)} frames, but {other_path} has {len(other)}. They must be the same frames: cut "
-            'the longer one, or take as many of both with "frame_maximum_count".'
+            f"{guide_path} has {len(guide)} frames, but {other_path} has {len(other)}. They must be the same frames:"
+            ' cut the longer one, or take as many of both with "frame_maximum_count".'
         )
     if (guide.height, guide.width) != (other.height, other.width):
         raise MediaError(

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from diffsynth.errors import MediaError
@@ -35,8 +36,8 @@ def check_numbers(source: Path) -> None:
     if missing:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise MediaError(
-            f"{source}: the numbering has a gap: {', '.join(missing[:SHOWN])}{more} missing. Add the frames, number the "
-            'images without a gap, or set "on_error": "skip" to fill it from the frames around.'
+            f"{source}: the numbering has a gap: {', '.join(missing[:SHOWN])}{more} missing. Add the frames, number "
+            'the images without a gap, or set "on_error": "skip" to fill it from the frames around.'
         )
 
 
@@ -70,14 +71,16 @@ def _slots(files: list[Path]) -> list[Path | str]:
     stems = {NUMBER.sub("#", file.stem) for file in files}
     if len(numbers) != len(files) or len(stems) != 1 or len(files) < 3:
         return list(files)
-    steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(numbers)]
     usual = Counter(steps).most_common(1)[0][0]
     if usual < 1 or any(step < 1 or step % usual for step in steps):
         return list(files)
     slots: list[Path | str] = [files[0]]
     for file, number, step in zip(files[1:], numbers[1:], steps, strict=True):
         digits = len(NUMBER.search(file.stem)[1])  # type: ignore[index]  # all of them matched above
-        for skipped in range(number - step + usual, number, usual):
-            slots.append(NUMBER.sub(f"{skipped:0{digits}}", file.stem) + file.suffix)
+        slots += [
+            NUMBER.sub(f"{skipped:0{digits}}", file.stem) + file.suffix
+            for skipped in range(number - step + usual, number, usual)
+        ]
         slots.append(file)
     return slots

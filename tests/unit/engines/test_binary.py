@@ -37,7 +37,9 @@ with open(value('-output'), 'w') as file:
 
 
 def test_ebsynth_gets_its_arguments_one_by_one(tmp_path: Path) -> None:
-    path = program(tmp_path / "a program's name; $x", "open(sys.argv[0] + '.log', 'a').write(repr(given) + '\\n')\n" + COPY)
+    path = program(
+        tmp_path / "a program's name; $x", "open(sys.argv[0] + '.log', 'a').write(repr(given) + '\\n')\n" + COPY
+    )
     guides = {0: surface(1, 20, 30), 1: surface(2, 20, 30)}
     (painted,) = EbsynthProgram(path, 21, 100.0, tmp_path / "work")([(0, 1)], guides, {0: surface(3, 20, 30)})
     np.testing.assert_array_equal(painted, surface(3, 20, 30))

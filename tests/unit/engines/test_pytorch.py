@@ -9,6 +9,7 @@ from diffsynth.errors import EngineError
 from tests.flicker_scene import moving, surface
 
 
+@pytest.mark.slow
 def test_it_finds_a_shift() -> None:
     frames = moving(2, 32, 40)
     engine = PytorchEngine()

@@ -50,7 +50,9 @@ def test_blocks_away_from_the_frame_are_no_larger_than_their_distance(case: tupl
 @given(st.integers(1, 80), st.integers(1, 90), st.lists(st.integers(1, 79), max_size=4))
 def test_a_table_holds_what_covers_name_and_nothing_else(count: int, size: int, cuts: list[int]) -> None:
     parts = shots(sorted({cut for cut in cuts if cut < count}), count)
-    named = {(shot, each.block) for shot in parts for t in range(shot.first, shot.stop) for each in cover(t, size, shot)}
+    named = {
+        (shot, each.block) for shot in parts for t in range(shot.first, shot.stop) for each in cover(t, size, shot)
+    }
     listed = [member for members in table(size, parts).values() for member in members]
     assert len(listed) == len(set(listed))
     assert set(listed) == named
