@@ -31,6 +31,8 @@ class FastBlendSmootherConfig(ConfigModel):
     """Whether styled frames take part in matching; then each styled clip is matched anew."""
     initialize: Literal["identity", "random"] = "identity"
     """Where a search starts: at the same place, or anywhere."""
+    tracking_window_size: Annotated[int, Field(ge=0, le=16)] = 0
+    """Let a match also start from those of so many neighbours of its source, on either side; costs as many matches."""
     blend: Literal["detail", "mean"] = "detail"
     """`detail` weighs frames by how well they match and keeps what blending takes away; `mean` is the plain mean."""
     tolerance: Annotated[float, Field(gt=0)] = 6.0
@@ -59,6 +61,7 @@ class FastBlendSmootherConfig(ConfigModel):
                 guide_weight=self.guide_weight if self.match_style or self.mode == "accurate" else None,
                 initialize=self.initialize,
                 match_style=self.match_style,
+                tracking=self.tracking_window_size,
             ),
             Blending(self.blend, self.tolerance, self.outliers, self.restore, self.own_detail),
             open_cache(self.cache_path, self.cache_gigabytes),

@@ -36,6 +36,8 @@ class InterpolationConfig(ConfigModel):
     """Weight of the guides against the style, where key frames are made to agree."""
     initialize: Literal["identity", "random"] = "identity"
     """Where a search starts: at the same place, or anywhere."""
+    tracking_window_size: Annotated[int, Field(ge=0, le=16)] = 0
+    """Let a match also start from those of so many neighbours of its source, on either side; costs as many matches."""
     agree: bool = True
     """Whether the two key frames around a frame are matched once more so that they agree with each other there."""
     tolerance: Annotated[float, Field(gt=0)] = 6.0
@@ -57,6 +59,7 @@ class InterpolationConfig(ConfigModel):
                 sweeps=self.num_iter or 0,
                 guide_weight=self.guide_weight,
                 initialize=self.initialize,
+                tracking=self.tracking_window_size,
             ),
             Blending("detail", self.tolerance, 0.0, self.restore, 0.0),
             open_cache(self.cache_path, self.cache_gigabytes),

@@ -42,7 +42,7 @@ class Matcher:
     """NNFs of pairs of guide frames.
 
     `fingerprint` names everything but the frames that decides an NNF; without a cache each is found whenever it is
-    asked for. With `style`, the source's styled frame joins the search.
+    asked for. With `style`, the source's styled frame joins the search; with `start`, a pair's search begins with that.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Matcher:
         cache: MatchCache | None,
         init: Init | None = None,
         style: Frames | None = None,
+        start: Callable[[Pair], Nnf] | None = None,
     ) -> None:
         self.guide = Recent(guide.__getitem__, capacity(guide, 3))
         self.engine = engine
@@ -62,6 +63,7 @@ class Matcher:
         self._cache = cache
         self._init = init
         self._style = style
+        self._start = start
         self._handles = Recent(lambda t: engine.frame([self.guide[t]]), capacity(guide, 12))
         self._digests: dict[int, str] = {}
 
@@ -75,7 +77,8 @@ class Matcher:
                 handles = {t: self._handles[t] for t in sorted({each for pair in missing for each in pair})}
                 style = self._style
                 styles = None if style is None else {source: style[source] for source, _ in missing}
-                matches = self.engine.estimate(missing, handles, styles, self._init)
+                init = self._init if self._start is None else [self._start(pair) for pair in missing]
+                matches = self.engine.estimate(missing, handles, styles, init)
                 self.found += len(missing)
                 for pair, nnf in zip(missing, matches.nnf_yx, strict=True):
                     known[pair] = nnf

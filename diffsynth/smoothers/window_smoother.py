@@ -17,6 +17,7 @@ from diffsynth.smoothers.joint_matching import JointMatching
 from diffsynth.smoothers.match_cache import MatchCache
 from diffsynth.smoothers.matching import Matcher
 from diffsynth.smoothers.remapping import Remapper, Vote
+from diffsynth.smoothers.tracking import Tracker
 from diffsynth.smoothers.windows import Shot, shots
 
 Mode = Literal["fast", "balanced", "accurate", "prefix"]
@@ -40,8 +41,16 @@ class Matching:
     joint: Engine[Any] | None = None
     """For `accurate`: compares guide and style of two frames as two guides."""
 
+    tracking: int = 0
+    """Neighbours on either side of a source whose matches its own may start from."""
+
     def matcher(self, guide: Frames, cache: MatchCache | None, style: Frames | None = None) -> Matcher:
-        return Matcher(guide, self.engine, self.fingerprint, cache, self.initialize, style)
+        plain = Matcher(guide, self.engine, self.fingerprint, cache, self.initialize, style)
+        if self.tracking == 0:
+            return plain
+        tracker = Tracker(plain, self.vote, self.tracking, len(guide))
+        name = f"{self.fingerprint} tracking {self.tracking}"
+        return Matcher(guide, self.engine, name, cache, None, style, tracker)
 
 
 def native_matching(
@@ -53,6 +62,7 @@ def native_matching(
     initialize: Literal["identity", "random"] = "identity",
     match_style: bool = False,
     vote_patch: int = VOTE_PATCH,
+    tracking: int = 0,
 ) -> Matching:
     """The project's own engine. `guide_weight` counts against the style's 1 where the style takes part."""
     from diffsynth.engines.native import NativeEngine, Settings
@@ -67,6 +77,7 @@ def native_matching(
         initialize,
         match_style,
         joint,
+        tracking,
     )
 
 

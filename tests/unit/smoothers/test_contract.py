@@ -23,6 +23,7 @@ CONFIGS: dict[str, SmootherConfig] = {
     "accurate": FastBlendSmootherConfig(mode="accurate", window_size=2),
     "fast, random start": FastBlendSmootherConfig(window_size=3, initialize="random", num_iter=3),
     "style matched": FastBlendSmootherConfig(mode="balanced", window_size=2, match_style=True),
+    "tracking": FastBlendSmootherConfig(window_size=3, tracking_window_size=1),
     "plain mean": FastBlendSmootherConfig(mode="balanced", window_size=2, blend="mean"),
     "fastest": PySynthSmootherConfig(),
     "slowest": PySynthSmootherConfig(speed="slowest"),

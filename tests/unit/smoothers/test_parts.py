@@ -59,6 +59,18 @@ def test_another_setting_of_the_search_is_another_match(tmp_path: Path) -> None:
         assert matcher.found == 1
 
 
+def test_tracking_finds_what_a_neighbour_found_and_keeps_what_was_right(tmp_path: Path) -> None:
+    guide = Pictures(moving(5))
+    plain = native_matching(RUNTIME, patch=5).matcher(guide, None)
+    tracked = native_matching(RUNTIME, patch=5, tracking=2).matcher(guide, MatchCache(tmp_path))
+    (before,), (after,) = plain.nnfs([(0, 4)]), tracked.nnfs([(0, 4)])
+    rows, columns = np.mgrid[:48, :64]
+    right = [np.mean((nnf[..., 0] - rows == 4) & (nnf[..., 1] - columns == 8)) for nnf in (before, after)]
+    assert right[1] >= right[0] - 0.02
+    (again,) = tracked.nnfs([(0, 4)])
+    np.testing.assert_array_equal(after, again)
+
+
 def test_matches_of_a_pan_point_along_it() -> None:
     matcher = native_matching(RUNTIME, patch=5).matcher(Pictures(moving(3)), None)
     (nnf,) = matcher.nnfs([(0, 2)])
