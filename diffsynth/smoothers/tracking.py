@@ -15,7 +15,7 @@ SPREAD = 30.0
 
 @dataclass(frozen=True)
 class Tracker:
-    """For each pixel the best among the pair's own match and those of the `reach` frames on both sides of the source."""
+    """For each pixel the best among the pair's own match and those of `reach` frames on both sides of the source."""
 
     matcher: Matcher
     vote: Vote
