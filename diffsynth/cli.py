@@ -15,6 +15,7 @@ from diffsynth.config import Override
 from diffsynth.errors import DiffSynthError
 from diffsynth.runner import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER_ERROR, Request
 from diffsynth.runtime import DeviceName, Runtime
+from diffsynth.smoothers import SmootherName
 from diffsynth.tasks import TASKS
 
 
@@ -68,6 +69,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
     run.add_argument("--quiet", action="store_true", help="print errors only")
     run.set_defaults(command=lambda options, console: commands.run(_request(options), Runtime(options.device), console))
 
+    _add_direct_commands(subparsers)
+
     check = subparsers.add_parser(
         "check",
         help="validate a config and predict what it needs",
@@ -119,6 +122,47 @@ def _parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_direct_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Tasks that need no config file."""
+    smooth = subparsers.add_parser("smooth", help="take the flicker out of a styled clip")
+    smooth.add_argument("guide", metavar="GUIDE", help="the clip that the styled one was made from")
+    smooth.add_argument("style", metavar="STYLE", help="the styled clip that flickers")
+    smooth.add_argument("--smoother", choices=get_args(SmootherName), default="FastBlendSmoother", metavar="NAME")
+    smooth.set_defaults(
+        command=lambda options, console: commands.smooth(
+            options.guide, options.style, _request(options), Runtime("cpu"), console, options.smoother
+        )
+    )
+    interpolate = subparsers.add_parser("interpolate", help="paint every frame of a clip from a few painted key frames")
+    interpolate.add_argument("guide", metavar="GUIDE", help="the clip")
+    interpolate.add_argument("keys", metavar="KEYS", help="a folder of key frames named by frame, or one key frame")
+    interpolate.set_defaults(
+        command=lambda options, console: commands.interpolate(
+            options.guide, options.keys, _request(options), Runtime("cpu"), console
+        )
+    )
+    measure = subparsers.add_parser("measure", help="measure how much clips flicker, and what they lost")
+    measure.add_argument("source", metavar="SOURCE", help="the clip that the others were made from")
+    measure.add_argument("clips", nargs="+", metavar="CLIP", help="clips; sharpness is relative to the first")
+    measure.add_argument("--truth", metavar="CLIP", help="what the clips should look like")
+    measure.set_defaults(
+        command=lambda options, console: commands.measure(
+            options.source, options.clips, options.truth, _request(options), Runtime("cpu"), console
+        )
+    )
+    for parser in (smooth, interpolate, measure):
+        parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the result")
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="set a key: --set smoother_config.mode=balanced",
+        )
+        parser.add_argument("--fresh", action="store_true", help="move an earlier run aside and start anew")
+        parser.add_argument("--quiet", action="store_true", help="print errors only")
+
+
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
@@ -126,7 +170,7 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="CLIP",
-        help="clips in place of input_video; a quoted glob can be many",
+        help="clips in place of input_video (smooth: style_video); a quoted glob can be many",
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder in place of output_path")
     parser.add_argument(
@@ -136,8 +180,8 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
 
 def _request(options: argparse.Namespace) -> Request:
     return Request(
-        configs=tuple(options.configs),
-        inputs=tuple(options.input),
+        configs=tuple(getattr(options, "configs", ())),
+        inputs=tuple(getattr(options, "input", ())),
         output=options.output,
         overrides=tuple(Override.parse(each) for each in options.set),
         fresh=getattr(options, "fresh", False),

@@ -3,18 +3,19 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
 
-from diffsynth import disk, runner
+from diffsynth import config, disk, runner
 from diffsynth.config import schema as config_schema
 from diffsynth.config.load import SCHEMA_KEY
 from diffsynth.disk import json_text
 from diffsynth.errors import ConfigError, RunFolderError
+from diffsynth.inputs import folder_names
 from diffsynth.processors import ALIASES, ProcessorConfig
 from diffsynth.runner import EXIT_DONE, Piece, Request
 from diffsynth.runtime import Runtime
@@ -29,6 +30,33 @@ SCHEMA_FILE = "diffsynth.schema.json"
 def run(request: Request, runtime: Runtime, console: Console) -> int:
     """Run configs on clips."""
     return runner.run(request, runtime, console)
+
+
+def smooth(guide: str, style: str, request: Request, runtime: Runtime, console: Console, smoother: str) -> int:
+    """Smooth one styled clip."""
+    tree = {"task": "smooth", "guide_video": guide, "style_video": style, "smoother": smoother}
+    return _direct(tree, request, runtime, console)
+
+
+def interpolate(guide: str, keys: str, request: Request, runtime: Runtime, console: Console) -> int:
+    """Paint every frame of one clip from key frames."""
+    return _direct({"task": "interpolate", "guide_video": guide, "keyframes": keys}, request, runtime, console)
+
+
+def measure(
+    source: str, clips: Sequence[str], truth: str | None, request: Request, runtime: Runtime, console: Console
+) -> int:
+    """Measure clips and print a table."""
+    named = dict(zip(folder_names([Path(each) for each in clips]), clips, strict=True))
+    tree: dict[str, Any] = {"task": "measure", "source": source, "clips": named}
+    return _direct(tree | ({"truth": truth} if truth else {}), request, runtime, console)
+
+
+def _direct(tree: dict[str, Any], request: Request, runtime: Runtime, console: Console) -> int:
+    """Run a task whose config the command line is."""
+    here = Path.cwd()
+    body = config.apply(config.source({**tree, "output_path": str(request.output)}, here), request.overrides, here)
+    return runner.run_config(config.validate(body, TASKS, DEFAULT_TASK, "command line"), runtime, console, request)
 
 
 def check(request: Request, console: Console, *, as_json: bool) -> int:

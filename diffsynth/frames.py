@@ -98,6 +98,13 @@ class FrameStore:
         data = self._files.payload(offset + size, alpha_size, crc, position)
         return self._unpacked(data, (self.height, self.width), position)
 
+    def shown(self, position: int) -> tuple[int, int] | None:
+        """From which tick until which a frame is shown, where the writer gave times."""
+        if self._header.time_base is None:
+            return None
+        *_, tick, until = self._files.record(self._checked(position))
+        return tick, until
+
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Image]:
         """Frames `start` to `stop`, one in memory at a time."""
         for position in range(*slice(start, stop).indices(self._count)):

@@ -57,10 +57,16 @@ def load(path: Path, request: Request, source: str | None) -> Runnable:
     """A config with the command line's input, output and overrides in it."""
     overrides = list(request.overrides)
     if source is not None:
-        overrides.append(Override.of("input_video", source))
+        overrides.append(Override.of(_input_key(path), source))
     if request.output is not None:
         overrides.append(Override.of("output_path", str(request.output)))
     return configs.load(path, TASKS, DEFAULT_TASK, overrides)
+
+
+def _input_key(path: Path) -> str:
+    """The key that holds the clip of a config; a task that isn't known is reported when the config is validated."""
+    kind = TASKS.get(str(configs.read(path).get("task", DEFAULT_TASK)))
+    return kind.INPUT_KEY if kind is not None else Runnable.INPUT_KEY
 
 
 def plan(request: Request) -> list[list[Piece]]:
@@ -125,6 +131,13 @@ def run(request: Request, runtime: Runtime, console: Console) -> int:
         for failure in failures:
             console.print(f"  {failure.name}: {failure.reason}", highlight=False, markup=False, soft_wrap=True)
     return EXIT_SOME_FAILED if failures else EXIT_DONE
+
+
+def run_config(config: Runnable, runtime: Runtime, console: Console, request: Request) -> int:
+    """Run a config that was not read from a file; `request` says how."""
+    with _signals_interrupt():
+        _run_piece(Piece(config.task, config), None, runtime, console, request)
+    return EXIT_DONE
 
 
 def _run_group(

@@ -1,7 +1,7 @@
 """Configs: JSON in, one frozen and validated object out. `load` is the way in."""
 
 from diffsynth.config.fields import ClipPath, ConfigModel, ExistingPath, ModelRef, OptionalPath, OutputPath
-from diffsynth.config.layers import Override
+from diffsynth.config.layers import Override, apply, read, source
 from diffsynth.config.load import Contradiction, Respelled, TaskConfig, load, select, validate
 
 __all__ = [
@@ -15,7 +15,10 @@ __all__ = [
     "Override",
     "Respelled",
     "TaskConfig",
+    "apply",
     "load",
+    "read",
     "select",
+    "source",
     "validate",
 ]

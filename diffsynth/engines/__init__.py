@@ -1,4 +1,4 @@
-"""Patch-matching engines: for every pixel of one frame, where in another frame the patch like its own is.
+"""Patch-matching engines: they find, for every pixel of one frame, the patch of another frame that looks most alike.
 
 `base` says what every engine does; `native` is this project's own one, in C++ and CUDA.
 """

@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from diffsynth.smoothers.ebsynth_smoother import EbsynthSmootherConfig
+from diffsynth.smoothers.fastblend import FastBlendSmootherConfig
 from diffsynth.smoothers.py_synth import PySynthSmootherConfig
 from diffsynth.smoothers.video_patch_match import VideoPatchMatchSmootherConfig
 
 SmootherConfig = Annotated[
-    EbsynthSmootherConfig | PySynthSmootherConfig | VideoPatchMatchSmootherConfig, Field(discriminator="type")
+    EbsynthSmootherConfig | FastBlendSmootherConfig | PySynthSmootherConfig | VideoPatchMatchSmootherConfig,
+    Field(discriminator="type"),
 ]
 
-SmootherName = Literal["EbsynthSmoother", "PySynthSmoother", "VideoPatchMatchSmoother"]
+SmootherName = Literal["EbsynthSmoother", "FastBlendSmoother", "PySynthSmoother", "VideoPatchMatchSmoother"]

@@ -1,10 +1,34 @@
 """`EbsynthSmoother`: each frame becomes the mean of its neighbours, re-synthesised in its place."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+import numpy as np
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from diffsynth.config import ConfigModel, OptionalPath, OutputPath
+from diffsynth.engines.base import Pair
+from diffsynth.frames import Image
+from diffsynth.progress import Progress
+from diffsynth.runtime import Runtime
+from diffsynth.smoothers.base import Frames, check_pair
+from diffsynth.smoothers.blending import to_image
+from diffsynth.smoothers.cuts import find_cuts
+from diffsynth.smoothers.windows import Shot, shots
+
+PATCH, WEIGHT = 21, 100.0
+
+Synthesis = Callable[[Sequence[Pair], Mapping[int, Image], Mapping[int, Image]], Sequence[Image]]
+"""Paints the target of each (source, target) from the source's style, led by the guides."""
+
+
+def _without_itself(offsets: tuple[int, ...]) -> tuple[int, ...]:
+    if 0 in offsets or len(set(offsets)) != len(offsets):
+        raise PydanticCustomError("path", "must hold different offsets, none of them 0", {})
+    return offsets
 
 
 class EbsynthSmootherConfig(ConfigModel):
@@ -15,7 +39,84 @@ class EbsynthSmootherConfig(ConfigModel):
     """An `ebsynth` binary to run; without one the engine runs in this process."""
     cache_path: OutputPath | None = None
     """Folder for intermediate files; without one they stay in the run's folder."""
-    smooth_index: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] = (-2, -1, 1, 2)
+    smooth_index: Annotated[tuple[int, ...], Field(strict=False, min_length=1), AfterValidator(_without_itself)] = (
+        -2,
+        -1,
+        1,
+        2,
+    )
     """Offsets of the frames that are synthesised from each frame."""
     n_jobs: Annotated[int, Field(ge=1, le=1024)] = 16
     """Pairs that are worked on at the same time."""
+
+    def build(self, runtime: Runtime) -> "EbsynthSmoother":
+        synthesise: Synthesis
+        if self.bin_path is not None:
+            from diffsynth.engines.binary import EbsynthProgram
+
+            synthesise = EbsynthProgram(self.bin_path, PATCH, WEIGHT, self.cache_path, self.n_jobs)
+        else:
+            from diffsynth.engines.native import NativeEngine, Settings
+
+            engine = NativeEngine(Settings(patch=PATCH, weights=(WEIGHT,), threads=runtime.threads or 0))
+            synthesise = InProcess(engine, self.n_jobs)
+        return EbsynthSmoother(self.smooth_index, synthesise)
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """The native engine as a `Synthesis`, so many pairs at a time."""
+
+    engine: Any
+    batch: int
+
+    def __call__(
+        self, pairs: Sequence[Pair], guides: Mapping[int, Image], styles: Mapping[int, Image]
+    ) -> Sequence[Image]:
+        frames = {t: self.engine.frame([guide]) for t, guide in guides.items()}
+        painted: list[Image] = []
+        for start in range(0, len(pairs), self.batch):
+            painted += list(self.engine.estimate(pairs[start : start + self.batch], frames, styles).voted)
+        return painted
+
+
+@dataclass(frozen=True)
+class EbsynthSmoother:
+    """Each output is the plain mean of a frame and of what its neighbours at `offsets` look like in its place.
+
+    An offset d says that frame i is brought to frame i + d. Matching takes the style in, so each styled clip is matched
+    anew.
+    """
+
+    offsets: tuple[int, ...]
+    synthesise: Synthesis
+
+    def prepare(self, guide: Frames, progress: Progress | None = None) -> "PreparedEbsynth":
+        return PreparedEbsynth(self, guide, shots(find_cuts(guide), len(guide)))
+
+
+@dataclass(frozen=True)
+class PreparedEbsynth:
+    """The smoother tied to a guide clip."""
+
+    smoother: EbsynthSmoother
+    guide: Frames
+    shots: tuple[Shot, ...]
+
+    def smooth(self, style: Frames, work: Path, start: int = 0) -> Iterator[Image]:
+        check_pair(self.guide, style)
+        for shot in self.shots:
+            for t in range(max(shot.first, start), shot.stop):
+                yield self._smoothed(style, t, shot)
+
+    def _smoothed(self, style: Frames, t: int, shot: Shot) -> Image:
+        sources = sorted(t - offset for offset in self.smoother.offsets if t - offset in shot)
+        own = style[t]
+        if not sources:
+            return own
+        guides = {i: self.guide[i] for i in (*sources, t)}
+        styles = {i: style[i] for i in sources}
+        total = own.astype(np.float32)
+        for painted in self.smoother.synthesise([(source, t) for source in sources], guides, styles):
+            total += painted
+        return to_image(total / (len(sources) + 1))

@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from diffsynth.config import ConfigModel, OptionalPath, OutputPath
+from diffsynth.runtime import Runtime
+from diffsynth.smoothers.blending import Blending
+from diffsynth.smoothers.match_cache import open_cache
 from diffsynth.smoothers.postprocessing import PostprocessingConfig
+from diffsynth.smoothers.remapping import Vote
+from diffsynth.smoothers.window_smoother import Matching, WindowSmoother, native_matching
+
+WHOLE_CLIP = 2**31
+PATCH, WEIGHT, VOTE_PATCH = 21, 100.0, 11
 
 
 class VideoPatchMatchSmootherConfig(ConfigModel):
@@ -13,7 +21,7 @@ class VideoPatchMatchSmootherConfig(ConfigModel):
 
     type: Literal["VideoPatchMatchSmoother"] = Field(default="VideoPatchMatchSmoother", exclude=True)
     engine_name: Literal["native", "Pytorch", "Ebsynth"] = "native"
-    """What finds the matches."""
+    """What finds the matches; `Ebsynth` without a `bin_path` is the engine in this process."""
     bin_path: OptionalPath = None
     """An `ebsynth_nnf` binary, for the engine `Ebsynth`."""
     cache_path: OutputPath | None = None
@@ -22,3 +30,38 @@ class VideoPatchMatchSmootherConfig(ConfigModel):
     """How often the clip is smoothed, each time from the last result."""
     postprocessing: PostprocessingConfig = PostprocessingConfig()
     """Contrast and sharpness, applied before and after."""
+    blend: Literal["mean", "detail"] = "mean"
+    """`mean` is the plain mean; `detail` weighs frames by how well they match, as FastBlendSmoother does."""
+
+    def build(self, runtime: Runtime) -> WindowSmoother:
+        touch = self.postprocessing.build()
+        return WindowSmoother(
+            "prefix" if self.blend == "mean" else "fast",
+            WHOLE_CLIP,
+            self._matching(runtime),
+            Blending(self.blend),
+            open_cache(None, 4.0),
+            rounds=self.num_iter,
+            before=touch,
+            after=touch,
+        )
+
+    def _matching(self, runtime: Runtime) -> Matching:
+        if self.engine_name == "Pytorch":
+            from diffsynth.engines.pytorch import PytorchEngine
+
+            return Matching(PytorchEngine(runtime), _vote(runtime), "pytorch/1", match_style=True)
+        if self.engine_name == "Ebsynth" and self.bin_path is not None:
+            from diffsynth.engines.binary import NnfProgram
+
+            program = NnfProgram(self.bin_path, PATCH, WEIGHT, self.cache_path)
+            file = self.bin_path.stat()
+            name = f"{self.bin_path} {file.st_size} {file.st_mtime_ns} patch {PATCH} weight {WEIGHT}"
+            return Matching(program, _vote(runtime), name, match_style=True)
+        return native_matching(runtime, patch=PATCH, vote_patch=VOTE_PATCH)
+
+
+def _vote(runtime: Runtime) -> Vote:
+    from diffsynth.engines.native import NativeEngine, Settings
+
+    return NativeEngine(Settings(patch=VOTE_PATCH, threads=runtime.threads or 0)).vote

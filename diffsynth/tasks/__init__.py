@@ -1,6 +1,9 @@
 """Tasks: what a config's `"task"` may be. One file each; to add one is to add a file and a line here."""
 
 from diffsynth.tasks.base import Prediction, Runnable, Task
+from diffsynth.tasks.interpolate import InterpolateConfig
+from diffsynth.tasks.measure import MeasureConfig
+from diffsynth.tasks.smooth import SmoothConfig
 from diffsynth.tasks.stylize import StylizeConfig
 from diffsynth.tasks.transcode import TranscodeConfig
 
@@ -9,6 +12,9 @@ DEFAULT_TASK = "stylize"
 
 TASKS: dict[str, type[Runnable]] = {
     "stylize": StylizeConfig,
+    "smooth": SmoothConfig,
+    "interpolate": InterpolateConfig,
+    "measure": MeasureConfig,
     "transcode": TranscodeConfig,
 }
 

@@ -44,6 +44,8 @@ class Runnable(TaskConfig, ABC):
 
     USES_DEVICE: ClassVar[bool] = False
     """Whether `--device` makes a difference."""
+    INPUT_KEY: ClassVar[str] = "input_video"
+    """The key that `--input` of the command line replaces."""
 
     @abstractmethod
     def inputs(self) -> dict[str, Path]:

@@ -1,6 +1,7 @@
 """What every task on a clip shares: which frames of which clip, at what size, and how the result is written."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -71,11 +72,9 @@ class VideoConfig(ConfigModel):
     """Keep the source's sound for the rendered range."""
 
 
-class ClipTaskConfig(Runnable):
-    """A task that reads one clip and writes one."""
+class FramesTaskConfig(Runnable):
+    """A task that works on the selected frames of a clip, or of several that go together, and writes one."""
 
-    input_video: ClipPath
-    """The clip: a video, a folder of numbered images, a glob of images, or one image."""
     frame_height: Annotated[int, Field(ge=1, le=16384)] | None = None
     """Height of the frames; left out, the source's, or what the width asks for."""
     frame_width: Annotated[int, Field(ge=1, le=16384)] | None = None
@@ -97,8 +96,9 @@ class ClipTaskConfig(Runnable):
     save_frames: bool = True
     """Also write every frame as `frames/00000.png` and so on."""
 
-    def inputs(self) -> dict[str, Path]:
-        return {"input_video": self.input_video}
+    @abstractmethod
+    def main_clip(self) -> Path:
+        """The clip that decides how many frames there are, how large, and how fast."""
 
     def contradictions(self) -> Iterator[Contradiction]:
         start, end = self._moment("start"), self._moment("end")
@@ -117,7 +117,7 @@ class ClipTaskConfig(Runnable):
     def predict(self) -> Prediction:
         from diffsynth.video.clip import open_clip
 
-        clip = open_clip(self.input_video, self.selection(), self.geometry(), image_fps=Fraction(self.image_rate))
+        clip = open_clip(self.main_clip(), self.selection(), self.geometry(), image_fps=Fraction(self.image_rate))
         frames = clip.expected_count
         remarks = (
             clip.info.notes
@@ -153,6 +153,19 @@ class ClipTaskConfig(Runnable):
         return None if value is None else frame_or_seconds(value)
 
 
+class ClipTaskConfig(FramesTaskConfig):
+    """A task that reads one clip and writes one."""
+
+    input_video: ClipPath
+    """The clip: a video, a folder of numbered images, a glob of images, or one image."""
+
+    def inputs(self) -> dict[str, Path]:
+        return {"input_video": self.input_video}
+
+    def main_clip(self) -> Path:
+        return self.input_video
+
+
 @dataclass(frozen=True)
 class ClipReader:
     """The first stage: the selected frames of a clip, at their size, on disk."""
@@ -166,17 +179,22 @@ class ClipReader:
 
         return open_clip(source, self.selection, self.geometry, image_fps=self.image_rate)
 
-    def read(self, source: Path, run: RunFolder, progress: Progress) -> "tuple[Clip, FrameStore]":
-        """Continues an unfinished store; a finished one is taken as it is."""
+    def read(
+        self, source: Path, run: RunFolder, progress: Progress, *, name: str = "input", clip: "Clip | None" = None
+    ) -> "tuple[Clip, FrameStore]":
+        """Continues an unfinished store; a finished one is taken as it is. `name` tells the clips of one run apart."""
         from diffsynth.frame_files import written_count
         from diffsynth.video.ingest import ingest
 
-        clip = self.open(source)
+        clip = clip or self.open(source)
         for note in clip.info.notes:
             progress.note(f"{source}: {note}")
-        folder = run.work("input")
+        folder = run.work(name)
         begun = written_count(folder)
-        with run.timed("read"), progress.stage("read", clip.expected_count, begun) as stage:
+        with (
+            run.timed("read"),
+            progress.stage(f"read {name}" if name != "input" else "read", clip.expected_count, begun) as stage,
+        ):
             store = ingest(clip, folder, lambda count: stage.advance(count - stage.done))
         damage = clip.damage.report(clip.time_base)
         if damage:

@@ -125,7 +125,7 @@ def test_new_writes_a_config_that_only_lacks_what_it_must(tmp_path: Path, capsys
         assert not list(jsonschema.Draft202012Validator(schema).iter_errors(filled))
         assert main(["check", str(path)]) == 2
         said = capsys.readouterr().err
-        assert "input_video" in said
+        assert TASKS[task].INPUT_KEY in said
         assert "is not a known key" not in said
         assert main(["new", task, str(path)]) == 2
         assert "was not touched" in capsys.readouterr().err

@@ -150,7 +150,7 @@ def test_everything_wrong_is_said_at_once(folder: Path) -> None:
     text = "\n".join(found)
     assert len(found) == 8, text
     assert 'smoother "EbsynthSmother" is unknown. Did you mean "EbsynthSmoother"?' in text
-    assert "Known: EbsynthSmoother, PySynthSmoother, VideoPatchMatchSmoother." in text
+    assert "Known: EbsynthSmoother, FastBlendSmoother, PySynthSmoother, VideoPatchMatchSmoother." in text
     assert '"frame_interval" is 0; it must be at least 1.' in text
     assert '"frame_height" is "512"; it must be a whole number.' in text
     assert '"promt" is not a known key. Did you mean "prompt"?' in text

@@ -1,0 +1,103 @@
+"""The table of `fast`: every block of a shot blended at its anchor, on disk, level by level."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diffsynth.frames import FrameStore, FrameWriter, Image, is_complete
+from diffsynth.progress import Progress
+from diffsynth.smoothers.blending import Layer, to_image
+from diffsynth.smoothers.matching import Recent
+from diffsynth.smoothers.remapping import Remapper
+from diffsynth.smoothers.windows import Block, Shot, cover, table
+
+KEPT_NODES = 24
+
+
+@dataclass(frozen=True)
+class Node:
+    """A block blended at its anchor."""
+
+    anchor: int
+    style: Image
+    guide: Image
+    agreed: Image
+    """(H, W): the share of the block's frames that agreed, 255 all."""
+    frames: int
+
+
+@dataclass(frozen=True)
+class BlockTable:
+    """What the nodes of one styled clip lie in; `at` blends the nodes that cover a frame's window."""
+
+    remapper: Remapper
+    size: int
+    nodes: dict[tuple[Shot, Block], int]
+    """The number of each node."""
+    kept: Recent[Node]
+
+    def layers(self, t: int, shot: Shot) -> list[Layer]:
+        """The nodes that cover the window of frame `t`, as they look there."""
+        return list(self._layers(t, shot))
+
+    def _layers(self, t: int, shot: Shot) -> Iterator[Layer]:
+        shares = cover(t, self.size, shot)
+        found = [(self.kept[self.nodes[shot, share.block]], share.part) for share in shares]
+        remapper = self.remapper
+        nnfs = remapper.matcher.nnfs([(node.anchor, t) for node, _ in found if node.anchor != t])
+        for node, part in found:
+            nnf = None if node.anchor == t else next(nnfs)
+            style, guide, agreed = (
+                image if nnf is None else remapper.vote(nnf, image) for image in (node.style, node.guide, node.agreed)
+            )
+            count = agreed.astype(np.float32) * np.float32(part * node.frames / 255)
+            yield Layer(style, guide, count * remapper.weight(guide, t))
+        # The frame itself once more: where no other agrees with it, it alone is right.
+        yield remapper.own(t)
+
+
+def build(remapper: Remapper, size: int, shots: tuple[Shot, ...], work: Path, progress: Progress) -> BlockTable:
+    """Blend every block that some window needs. Finished levels are taken as they are, an unfinished one goes on."""
+    levels = table(size, shots)
+    total = sum(map(len, levels.values()))
+    stores: list[tuple[int, FrameStore, FrameStore]] = []
+    nodes: dict[tuple[Shot, Block], int] = {}
+    blocks: list[tuple[Shot, Block]] = []
+    with progress.stage("table", total) as stage:
+        for level, members in levels.items():
+            style, guide = _level(remapper, members, work / f"level{level}")
+            stores.append((len(blocks), style, guide))
+            nodes |= {member: len(blocks) + number for number, member in enumerate(members)}
+            blocks += members
+            stage.advance(len(members))
+
+    def load(number: int) -> Node:
+        first, style, guide = next(each for each in reversed(stores) if each[0] <= number)
+        place = number - first
+        shot, block = blocks[number]
+        return Node(block.anchor(shot), style[place], guide[place], style.alpha(place), len(block.frames(shot)))
+
+    return BlockTable(remapper, size, nodes, Recent(load, KEPT_NODES))
+
+
+def _level(remapper: Remapper, members: tuple[tuple[Shot, Block], ...], path: Path) -> tuple[FrameStore, FrameStore]:
+    """The stores of one level: style with the agreement as its alpha, and guide."""
+    paths = path / "style", path / "guide"
+    if not all(map(is_complete, paths)):
+        height, width = remapper.style[0].shape[:2]
+        # Both are written together; where a crash left one behind the other, both go on from the shorter.
+        with FrameWriter(paths[0], height, width, alpha=True) as style, FrameWriter(paths[1], height, width) as guide:
+            for number in range(min(style.count, guide.count), len(members)):
+                shot, block = members[number]
+                frames = block.frames(shot)
+                blend = remapper.blend(remapper.layers(frames, block.anchor(shot)))
+                agreed = np.rint(np.clip(blend.weight / len(frames), 0, 1) * 255).astype(np.uint8)
+                if style.count == number:
+                    style.append(to_image(blend.style), agreed)
+                if guide.count == number:
+                    guide.append(to_image(blend.guide))
+            style.finish()
+            guide.finish()
+    return FrameStore(paths[0]), FrameStore(paths[1])
