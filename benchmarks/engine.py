@@ -139,7 +139,9 @@ def show_parts(example: Example, repeats: int) -> None:
         for threads in sorted({1, 2, cores // 2, cores} - {0}):
             if threads > cores:
                 continue
-            wall = timed(lambda t=threads, p=patch: estimate([(0, 1)] * 2, frames, patch=p, threads=t), 3, time.perf_counter)
+            wall = timed(
+                lambda t=threads, p=patch: estimate([(0, 1)] * 2, frames, patch=p, threads=t), 3, time.perf_counter
+            )
             spread.append((threads, wall))
         scaling = ", ".join(f"{t} threads {100 * spread[0][1] / wall / t:.0f} %" for t, wall in spread[1:])
         print(
@@ -158,7 +160,8 @@ def load_examples(folder: Path) -> Iterable[Example]:
     for place in sorted(p for p in folder.iterdir() if p.is_dir()):
         lines = [line.split() for line in (place / "weights.txt").read_text().splitlines() if line.strip()]
         guides = tuple(
-            (read(place / f"{name}_source.png"), read(place / f"{name}_target.png"), float(weight)) for name, weight in lines
+            (read(place / f"{name}_source.png"), read(place / f"{name}_target.png"), float(weight))
+            for name, weight in lines
         )
         yield Example(place.name, read(place / "style.png"), guides)
 

@@ -121,7 +121,8 @@ def test_new_writes_a_config_that_only_lacks_what_it_must(tmp_path: Path, capsys
         capsys.readouterr()
         tree = json.loads(path.read_text())
         schema = json.loads((tmp_path / tree["$schema"]).read_text())
-        filled = tree | {"input_video": "a.mp4"} | ({"model_id": "a/b"} if task == "stylize" else {})
+        values = {"clips": {"mine": "a.mp4"}, "model_id": "a/b"}
+        filled = tree | {key: values.get(key, "a.mp4") for key, value in tree.items() if value == ""}
         assert not list(jsonschema.Draft202012Validator(schema).iter_errors(filled))
         assert main(["check", str(path)]) == 2
         said = capsys.readouterr().err
