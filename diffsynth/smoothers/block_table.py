@@ -1,6 +1,7 @@
 """The table of `fast`: every block of a shot blended at its anchor, on disk, level by level."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,19 +86,24 @@ def build(remapper: Remapper, size: int, shots: tuple[Shot, ...], work: Path, pr
 def _level(remapper: Remapper, members: tuple[tuple[Shot, Block], ...], path: Path) -> tuple[FrameStore, FrameStore]:
     """The stores of one level: style with the agreement as its alpha, and guide."""
     paths = path / "style", path / "guide"
-    if not all(map(is_complete, paths)):
-        height, width = remapper.style[0].shape[:2]
-        # Both are written together; where a crash left one behind the other, both go on from the shorter.
-        with FrameWriter(paths[0], height, width, alpha=True) as style, FrameWriter(paths[1], height, width) as guide:
-            for number in range(min(style.count, guide.count), len(members)):
-                shot, block = members[number]
-                frames = block.frames(shot)
-                blend = remapper.blend(remapper.layers(frames, block.anchor(shot)))
-                agreed = np.rint(np.clip(blend.weight / len(frames), 0, 1) * 255).astype(np.uint8)
-                if style.count == number:
-                    style.append(to_image(blend.style), agreed)
-                if guide.count == number:
-                    guide.append(to_image(blend.guide))
-            style.finish()
-            guide.finish()
+    height, width = remapper.style[0].shape[:2]
+    with ExitStack() as stack:
+        # Both are written together; where a crash left one behind the other, work goes on from the shorter.
+        style, guide = (
+            None if is_complete(each) else stack.enter_context(FrameWriter(each, height, width, alpha=alpha))
+            for each, alpha in zip(paths, (True, False), strict=True)
+        )
+        begun = min((writer.count for writer in (style, guide) if writer is not None), default=len(members))
+        for number in range(begun, len(members)):
+            shot, block = members[number]
+            frames = block.frames(shot)
+            blend = remapper.blend(remapper.layers(frames, block.anchor(shot)))
+            agreed = to_image(blend.weight * np.float32(255 / len(frames)))
+            if style is not None and style.count == number:
+                style.append(to_image(blend.style), agreed)
+            if guide is not None and guide.count == number:
+                guide.append(to_image(blend.guide))
+        for writer in (style, guide):
+            if writer is not None:
+                writer.finish()
     return FrameStore(paths[0]), FrameStore(paths[1])

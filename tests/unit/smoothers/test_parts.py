@@ -1,5 +1,6 @@
 """Cuts, matches, postprocessing, repair and interpolation by themselves."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,18 @@ def test_guides_are_matched_once_and_a_second_style_only_votes(tmp_path: Path) -
     for one, other in zip(first, again.smooth(Pictures(flickering(guide)), tmp_path / "c"), strict=True):
         np.testing.assert_array_equal(one, other)
     assert again.matcher.found == 0
+
+
+@pytest.mark.parametrize("lost", ["style/complete.json", "guide/complete.json", "guide"])
+def test_a_table_that_was_left_half_done_is_finished(tmp_path: Path, lost: str) -> None:
+    guide = moving(8)
+    smoother = FastBlendSmootherConfig(window_size=4, cache_gigabytes=0.0).build(RUNTIME)
+    prepared = smoother.prepare(Pictures(guide))
+    whole = list(prepared.smooth(Pictures(flickering(guide)), tmp_path))
+    for path in tmp_path.glob(f"round1/level*/{lost}"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for one, other in zip(whole, prepared.smooth(Pictures(flickering(guide)), tmp_path), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_another_setting_of_the_search_is_another_match(tmp_path: Path) -> None:
