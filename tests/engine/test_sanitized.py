@@ -18,9 +18,7 @@ def corners() -> Path:
 @pytest.mark.parametrize("isa", ["portable", "avx2", "avxvnni", "avx512"])
 def test_the_corners_of_the_library_are_sound(isa: str) -> None:
     outcome = run(corners(), environment={"EBSYNTH_ISA": isa})
-    if outcome.error == f'error: no instruction set (EBSYNTH_ISA is "{isa}", which this machine lacks. ' + (
-        "Unset it to use the best there is.)\n"
-    ):
+    if outcome.error.startswith(f'error: no instruction set (EBSYNTH_ISA is "{isa}", which this machine lacks.'):
         pytest.skip(f"this machine has no {isa}")
     assert (outcome.status, outcome.error) == (0, "")
     runs, word = outcome.out.split()
