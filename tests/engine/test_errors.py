@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import identity, noise
+from numpy_engine import identity, noise
 
 from diffsynth.engines.native import Frame, Masks, Settings, cuda_available, estimate, vote
 from diffsynth.errors import EngineError, UnavailableError

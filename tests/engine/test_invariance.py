@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
-from oracle import Image, next_frame, noise, photo
+from numpy_engine import Image, next_frame, noise, photo
 
 from diffsynth.engines.base import Matches
 from diffsynth.engines.native import Frame, Masks, Preset, Settings, Trace, estimate, vote

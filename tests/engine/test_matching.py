@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from oracle import Image, Nnf, Term, energies, identity, least_energies, next_frame, noise, photo, vote
+from numpy_engine import Image, Nnf, Term, energies, identity, least_energies, next_frame, noise, photo, vote
 
 from diffsynth.engines.base import Matches
 from diffsynth.engines.native import Frame, Masks, Preset, Settings, estimate

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from oracle import Image, Nnf, identity, noise
-from oracle import vote as counted_vote
+from numpy_engine import Image, Nnf, identity, noise
+from numpy_engine import vote as counted_vote
 
 from diffsynth.engines.native import Frame, NativeEngine, Settings, estimate, vote
 
