@@ -1,5 +1,7 @@
 """The search against brute force and against what a right answer must look like."""
 
+import itertools
+
 import numpy as np
 import pytest
 from conftest import picture, warped
@@ -122,7 +124,7 @@ def test_no_sweep_raises_the_energy_while_the_style_is_fixed() -> None:
         )
         assert len(steps) > 12
         # Between two votes the style is fixed; without a style it always is, but levels differ.
-        pairs = [(a, b) for (at, a), (then, b) in zip(steps, steps[1:], strict=False) if at == then]
+        pairs = [(a, b) for (at, a), (then, b) in itertools.pairwise(steps) if at == then]
         assert all(after <= before for before, after in pairs)
 
 
