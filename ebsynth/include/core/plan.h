@@ -80,7 +80,7 @@ inline ebs_level_plan preset_level(int preset, bool style, int level, int longes
     if (preset == EBS_VIDEO) {
         // Without a style there is nothing to vote for: one round of more sweeps.
         static const ebs_level_plan with_style[3] = {{8, 1, 3, 16}, {8, 1, 3, 16}, {12, 1, 4, 32}};
-        static const ebs_level_plan guides_only[3] = {{1, 6, 3, 16}, {1, 6, 3, 16}, {1, 8, 4, 32}};
+        static const ebs_level_plan guides_only[3] = {{1, 12, 4, 16}, {1, 12, 4, 16}, {1, 16, 4, 64}};
         return (style ? with_style : guides_only)[std::min(level, 2)];
     }
     static const ebs_level_plan with_style[3] = {{10, 1, 8, 0}, {8, 1, 8, 0}, {12, 2, 8, 0}};
@@ -130,9 +130,6 @@ inline ebs_plan make_plan(const ebs_options& o, const ebs_pair& pair) {
         const Size size = source[size_t(level)].size;
         ebs_level_plan& l = plan.level[level];
         l = preset_level(o.preset, plan.style_lanes > 0, level, std::max(size.height, size.width));
-        if (const char* t = getenv("EBS_TUNE")) { // r,s,n,R per level
-            int v[48]={0}; int n=0; for (const char* q=t; *q && n<48;) { v[n++]=atoi(q); while(*q && *q!=',') ++q; if(*q) ++q; }
-            int k = std::min(level, n/4-1); l.rounds=v[4*k]; l.sweeps=v[4*k+1]; l.random_candidates=v[4*k+2]; if (v[4*k+3]) l.random_radius=v[4*k+3]; }
         if (o.search_vote_iters) l.rounds = o.search_vote_iters;
         if (o.patch_match_iters) l.sweeps = o.patch_match_iters;
     }

@@ -87,17 +87,23 @@ private:
         count = 0;
         uint32_t bits = scramble(uint32_t(id), plan_.seed);
         const int wanted = random_count(bits);
-        for (int k = 0, radius = plan_.random_radius; k < wanted; ++k) {
-            const Size size = level_.source.size;
+        // Few candidates try one scale at a time; a pixel in trouble, as at an occlusion, looks everywhere.
+        const Size all = level_.source.size;
+        const int widest = wanted > plan_.random_candidates ? std::max(all.height, all.width) : plan_.random_radius;
+        int radius = widest;
+        if (wanted < plan_.random_candidates)
+            for (uint32_t scale = (bits >> 8) % uint32_t(plan_.random_candidates); scale > 0 && radius > 1; --scale)
+                radius = radius > 3 ? radius / 4 : 1;
+        for (int k = 0; k < wanted; ++k) {
             const int border = level_.border;
             const int ny = pick(bits >> 16, std::max(current_.y - radius, border),
-                                std::min(current_.y + radius, size.height - 1 - border));
+                                std::min(current_.y + radius, all.height - 1 - border));
             const int nx = pick(bits, std::max(current_.x - radius, border),
-                                std::min(current_.x + radius, size.width - 1 - border));
+                                std::min(current_.x + radius, all.width - 1 - border));
             const Point n{int16_t(ny), int16_t(nx)};
             bits = scramble(bits);
             if (!(n == current_) && level_.allows(n)) candidates[count++] = n;
-            radius = radius > 3 ? radius / 4 : k >= plan_.random_candidates - 1 ? plan_.random_radius : 1;
+            radius = radius > 3 ? radius / 4 : radius > 1 ? 1 : widest;
         }
         try_all(y, x, candidates, count);
 
