@@ -1,14 +1,14 @@
 // The CUDA backend: memory, streams and errors. What runs on the device is in include/kernels.
 //
 // Expected cost, by count, to be held against a measurement: at patch 21 and two lanes (RGB guide, RGB style) one step
-// of a score is an 8-byte shared load, an 8-byte global load and four integer instructions. The two loads of a warp
-// take 4 to 5 cycles of the 128 B/cycle that a multiprocessor reads from shared memory and L1, which binds before the
-// arithmetic (2 cycles at 64 a cycle) and the device's memory (the source's 2 MB stay in L2). A candidate of every
-// pixel of 512 x 512 is then 441 steps x 4.5 cycles x 8192 warps / 132 multiprocessors at 1.7 GHz = 72 us. Counted on
-// the CPU over a whole video search (guide weights 1 and 100), with each warp as slow as its slowest thread, the passes
-// take 4.1 to 4.6 ms a pair at patch 21 and 0.3 ms at patch 5; votes add some 0.3 ms, copies of 6 MB a pair hide behind
-// the other half of the batch. What the count leaves out: loads of random candidates where the correspondences of
-// neighbours disagree.
+// of a score is an 8-byte shared load, an 8-byte global load and four integer instructions. The two loads of a warp take
+// 4 to 5 cycles of the 128 B/cycle that a multiprocessor reads from shared memory and L1, which binds before the
+// arithmetic (2 cycles at 64 a cycle) and the device's memory (the source's 2 MB stay in L2). A candidate of every pixel
+// of 512 x 512 is then 441 steps x 4.5 cycles x 8192 warps / 132 multiprocessors at 1.7 GHz = 72 us. Counted on the CPU
+// over whole video searches (guide weights 1 and 100), with each warp as slow as its slowest thread, the passes take 3.8
+// to 6.0 ms a pair at patch 21 and 0.6 ms at patch 5; votes add some 0.8 ms, copies of 6 MB a pair hide behind the other
+// half of the batch. What the count leaves out: loads of random candidates where the correspondences of neighbours
+// disagree.
 
 #include <cuda_runtime.h>
 

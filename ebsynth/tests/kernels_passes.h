@@ -25,7 +25,7 @@ struct NaivePass {
     uint32_t seed;
     float price;
 
-    naive::Point kept{};
+    naive::Point kept{}, first{};
     int64_t energy = 0, best = 0;
 
     size_t id(int pair, int y, int x) const {
@@ -38,8 +38,11 @@ struct NaivePass {
         return n.y >= pass.border && n.x >= pass.border && n.y < scene.wishes.source_height - pass.border &&
                n.x < scene.wishes.source_width - pass.border && (!pass.masks || source_mask[source_id(pair, n)]);
     }
-    int64_t crowd(int pair, naive::Point n) const {
-        return pass.occupied ? int64_t(price * overlap[source_id(pair, n)]) : 0;
+    // Without what the pixel's own patch shares with it.
+    int64_t crowd(int pair, naive::Point n, naive::Point own) const {
+        if (!pass.occupied) return 0;
+        const float self = float(naive::overlap({own}, pass.patch, n));
+        return int64_t(price * (overlap[source_id(pair, n)] - self));
     }
     int64_t score(int pair, int y, int x, naive::Point n) const {
         return scene.energy(pair, pass.patch, y, x, n, pass.modulated);
@@ -52,8 +55,8 @@ struct NaivePass {
         if (pass.masks && (!awake[id(pair, y, x)] || !target_mask[id(pair, y, x)])) return;
         if (pass.spread == 2 && (y % 2 != 1 || x % 2 != 0)) return;
         if (!pass.known || energy == kUnknown) energy = score(pair, y, x, kept);
-        best = energy + crowd(pair, kept);
-        const naive::Point first = kept;
+        first = kept;
+        best = energy + crowd(pair, kept, first);
         std::vector<naive::Point> list;
         const auto add = [&](naive::Point n) {
             if (admits(pair, n) && !(n == first) && std::find(list.begin(), list.end(), n) == list.end())
@@ -92,7 +95,7 @@ struct NaivePass {
     }
 
     void offer(int pair, int y, int x, naive::Point n) {
-        const int64_t e = score(pair, y, x, n), sum = e + crowd(pair, n);
+        const int64_t e = score(pair, y, x, n), sum = e + crowd(pair, n, first);
         if (sum < best) kept = n, energy = e, best = sum;
     }
 };
@@ -125,6 +128,8 @@ void check_pass(const Pass& pass) {
         std::memcpy(&scales[pair * scales.size() / 2], scene.scales[pair].bytes.data(), scales.size() * 2);
 
     SearchState state = scene.state(pass.patch, pass.border);
+    std::vector<uint8_t> marks(2 * pixels);
+    state.changed = {marks.data(), pixels};
     const std::vector<int64_t> energies_before = energies;
     state.energy = {energies.data(), pixels};
     state.total = view(total, 1);
@@ -152,6 +157,7 @@ void check_pass(const Pass& pass) {
         expected.run(pair, y, x);
         const size_t id = expected.id(pair, y, x);
         changed += !(before[id] == after[id]);
+        if (marks[id] != !(before[id] == after[id])) return false;
         return after[id].y == expected.kept.y && after[id].x == expected.kept.x && energies[id] == expected.energy;
     });
     if (difference.empty() && (pass.neighbours || pass.randoms || pass.given) && changed * 20 < pixels)

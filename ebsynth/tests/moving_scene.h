@@ -46,7 +46,8 @@ public:
     static Picture painted(const Picture& frame) {
         Picture out = frame;
         for (size_t i = 0; i < out.rgb.size(); ++i)
-            out.rgb[i] = uint8_t(std::clamp(230 - frame.rgb[i] / 36 * 30 + int(i * 2654435761u >> 28), 0, 255));
+            out.rgb[i] =
+                uint8_t(std::clamp(230 - frame.rgb[i] / 36 * 30 + int(uint32_t(i) * 2654435761u >> 28), 0, 255));
         return out;
     }
 

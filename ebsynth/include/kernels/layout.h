@@ -86,7 +86,7 @@ struct Layout {
     Batch<Point> nnf[2], given;
     Batch<int64_t> energy;
     Batch<unsigned long long> total;
-    Batch<uint8_t> moved, dilated, awake;
+    Batch<uint8_t> changed, moved, dilated, awake;
     Batch<uint32_t> uses;
     Batch<unsigned long long> rows;
     Batch<float> overlap;
@@ -123,6 +123,7 @@ struct Layout {
         energy = arena.batch<int64_t>(pixels, pairs);
         total = arena.batch<unsigned long long>(1, pairs);
         const bool rests = style_given && plan.stop_threshold >= 0;
+        changed = arena.batch<uint8_t>(pixels, pairs, rests);
         moved = arena.batch<uint8_t>(pixels, pairs, rests);
         dilated = arena.batch<uint8_t>(pixels, pairs, rests);
         awake = arena.batch<uint8_t>(pixels, pairs, rests);

@@ -25,6 +25,7 @@ struct SearchState {
     int32_t weights[kMaxLanes];
     int patch, border;
     Batch<int64_t> energy;                  // of each pixel's correspondence when it was last scored; kUnknown
+    Batch<uint8_t> changed;                 // gets 1 where a pixel finds something better; null: not wanted
     Batch<const uint8_t> awake;             // 0: rests, for its style hardly moved; null: all are awake
     Batch<const uint8_t> source_mask;       // 0: no patch is centred here; null: allowed everywhere
     Batch<const uint8_t> target_mask;       // 0: keeps its correspondence; null: all are searched
@@ -37,8 +38,12 @@ struct SearchState {
                (!source_mask || source_mask.of(pair)[source.size.at(y, x)]);
     }
 
-    EBS_HD int64_t occupancy_energy(int pair, Point n) const {
-        return overlap ? int64_t(occupancy_price * overlap.of(pair)[source.size.at(n.y, n.x)]) : 0;
+    // The price of a patch at n beside all used ones but the pixel's own, which now sits at `own`.
+    EBS_HD int64_t occupancy_energy(int pair, Point n, Point own) const {
+        if (!overlap) return 0;
+        const int y = max_of(patch - max_of(n.y - own.y, own.y - n.y), 0);
+        const int x = max_of(patch - max_of(n.x - own.x, own.x - n.x), 0);
+        return int64_t(occupancy_price * (overlap.of(pair)[source.size.at(n.y, n.x)] - float(y * x)));
     }
 };
 
@@ -103,9 +108,9 @@ struct Sweep {
                                              y,
                                              x};
         int64_t& energy = state.energy.of(p.block_z)[id];
-        Best best{start, energy, 0};
+        Best best{start, start, energy, 0};
         if (!plan.known || best.energy == kUnknown) best.energy = score(start, kUnknown);
-        best.total = best.energy + state.occupancy_energy(p.block_z, start);
+        best.total = best.energy + state.occupancy_energy(p.block_z, start, start);
 
         // Few of the neighbours differ; gathered first, they keep the threads of a warp together.
         Point candidates[kMaxNeighbours + 1];
@@ -127,11 +132,12 @@ struct Sweep {
         }
         energy = best.energy;
         after.of(p.block_z)[id] = best.point;
+        if (state.changed && !(best.point == start)) state.changed.of(p.block_z)[id] = 1;
     }
 
 private:
     struct Best {
-        Point point;
+        Point point, start;
         int64_t energy, total;  // without and with occupancy
     };
 
@@ -166,10 +172,10 @@ private:
     }
 
     EBS_HD void offer(int pair, const Scorer<kPatch, kReading>& score, Point n, Best& best) const {
-        const int64_t occupancy = state.occupancy_energy(pair, n), limit = best.total - occupancy;
+        const int64_t occupancy = state.occupancy_energy(pair, n, best.start), limit = best.total - occupancy;
         if (limit <= 0) return;
         const int64_t energy = score(n, limit);
-        if (energy < limit) best = {n, energy, energy + occupancy};
+        if (energy < limit) best = {n, best.start, energy, energy + occupancy};
     }
 
     // A good match is seldom bettered: of those below a tenth of the mean only every fourth is tried once.

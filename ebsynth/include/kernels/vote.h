@@ -15,7 +15,8 @@ struct Vote {
     Batch<const uint16_t> weights;  // one a pixel, at most 256; null: the mean
     Field target;                   // gets the style's lanes; no pixels: not wanted
     Batch<uint8_t> dense;           // gets the channels side by side; null: not wanted
-    Batch<uint8_t> moved;  // gets 1 where some colour of the target changed by more than the threshold; or null
+    Batch<uint8_t> moved;           // gets 1 where a colour changed by more than the threshold, or the NNF; or null
+    Batch<const uint8_t> changed;   // where the NNF did since the last vote; null: look at colours alone
     int threshold;
 
     static constexpr bool kTiled = true;
@@ -88,7 +89,7 @@ private:
         if (at) *at = pixel;
         if (moved) {
             uint8_t& mark = moved.of(pair)[id];
-            mark = uint8_t((lane > 0 && mark) || most > threshold);
+            mark = uint8_t((lane > 0 && mark) || most > threshold || (changed && changed.of(pair)[id]));
         }
     }
 };
