@@ -3,4 +3,8 @@
 `base` says what every engine does; `native` is this project's own one, in C++ and CUDA.
 """
 
-ENGINES = {"native": "The engine in this process: C++ for any CPU, CUDA where there is a device."}
+ENGINES = {
+    "native": "The engine in this process: C++ for any CPU, CUDA where there is a device.",
+    "Ebsynth": "A program that `bin_path` names; without one, the engine in this process.",
+    "Pytorch": "The seed's search in torch, slow; for comparison.",
+}
