@@ -42,7 +42,7 @@ ebs_image view(const Bytes& array, const char* name) {
                                   .c_str());
     if (array.shape(0) > EBS_MAX_SIDE || array.shape(1) > EBS_MAX_SIDE)
         throw nb::value_error((std::string(name) + " has a side above 32767.").c_str());
-    if (!flat && array.shape(2) > 1 && array.stride(2) != 1)
+    if (!flat && array.size() > 0 && array.shape(2) > 1 && array.stride(2) != 1)
         throw nb::value_error((std::string(name) + " is not interleaved: a pixel's channels must lie side by side.").c_str());
     ebs_image image{};
     image.data = array.data();

@@ -47,7 +47,7 @@ typedef enum ebs_status {
 
 typedef enum ebs_preset {
     EBS_GENERIC = 0, /* any pair of images: random start, sources inside the border, uniformity */
-    EBS_VIDEO = 1    /* two frames of one clip: identity start, replicated borders, small adaptive search, no uniformity */
+    EBS_VIDEO = 1    /* two frames of one clip: identity start, replicated borders, small adaptive search */
 } ebs_preset;
 
 typedef enum ebs_backend_choice { EBS_BACKEND_AUTO = 0, EBS_BACKEND_CPU = 1, EBS_BACKEND_CUDA = 2 } ebs_backend_choice;
@@ -104,7 +104,8 @@ typedef struct ebs_options {
     int32_t vote_mode;         /* ebs_vote_mode of the voted result */
     int32_t threads;           /* 0: all cores this process may use */
     uint32_t seed;
-    float uniformity;
+    float uniformity; /* -1: the preset's, 3500 or, for EBS_VIDEO without a style, 0. EBS_VIDEO drops it where the guides
+                         outweigh it: weight * patch_size^2 * 9 > uniformity */
     float style_weight;
     const float* guide_weights; /* one for each guide image of the frames; NULL: 1 / count for each */
     int32_t guide_weight_count;
@@ -114,7 +115,7 @@ typedef struct ebs_options {
     void* progress_user;
 } ebs_options;
 
-/* Defaults of the preset: patch 5, all levels, style weight 1; uniformity 3500 (generic) or 0 (video). */
+/* Defaults: patch 5, all levels, style weight 1, stop threshold 5; whatever the preset decides is 0 or -1. */
 EBS_EXPORT ebs_status ebs_options_init(ebs_options* options, int32_t preset);
 
 /* One search. Source and target may differ in size, not in the number and channels of their guides. */

@@ -213,7 +213,7 @@ private:
             for (int k = 0; k < steps.sweeps; ++k) {
                 const uint32_t seed = scramble(plan_.seed, uint32_t(((l * 1024) + round) * 1024 + k + 2));
                 mean = sweep(level, {(k + round * steps.sweeps) % 2 == 0, seed, steps.random_candidates,
-                                     steps.random_radius, mean, true},
+                                     steps.random_radius, mean},
                              pool_);
                 double energy = std::numeric_limits<double>::quiet_NaN();
                 if (trace_) energy = total_energy(level);

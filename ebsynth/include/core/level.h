@@ -63,10 +63,6 @@ struct Level {
 
     int64_t source_sum(Point n) const { return source_sums.all[size_t(n.y) * source.size.width + n.x]; }
 
-    int64_t occupancy_energy(Point n) const {
-        return occupancy_price > 0 ? int64_t(occupancy_price * occupancy.at(n)) : 0;
-    }
-
     static constexpr int kMaxCandidates = 16;
 
 private:

@@ -1,6 +1,7 @@
 // How often the source's patches are used, kept up to date while the search moves them.
 #pragma once
 
+#include <cstdlib>
 #include <vector>
 
 #include "parallel.h"
@@ -20,11 +21,17 @@ public:
         : source_(source), patch_(patch), pitch_(source.width + 2 * (patch - 1)),
           overlap_(size_t(pitch_) * (source.height + 2 * (patch - 1))) {}
 
-    float at(Point n) const { return overlap_[size_t(n.y + patch_ - 1) * pitch_ + n.x + patch_ - 1]; }
+    // What the patch at n shares with all used ones but the one that now sits at `own`.
+    float others_at(Point n, Point own) const {
+        const int dy = std::abs(n.y - own.y), dx = std::abs(n.x - own.x);
+        const float self = dy < patch_ && dx < patch_ ? float((patch_ - dy) * (patch_ - dx)) : 0.0f;
+        return overlap_[size_t(n.y + patch_ - 1) * pitch_ + n.x + patch_ - 1] - self;
+    }
 
-    void move(Point from, Point to) {
-        add(from, -1.0f);
-        add(to, 1.0f);
+    // `share` patches are taken to move alike.
+    void move(Point from, Point to, float share) {
+        add(from, -share);
+        add(to, share);
     }
 
     void count(const std::vector<Point>& nnf) {

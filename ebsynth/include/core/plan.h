@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -28,8 +29,9 @@ inline std::string text_of(Size size) { return std::to_string(size.width) + "x" 
 
 inline void check_options(const ebs_options& o) {
     const auto number = [](double v) {
-        std::string text = std::to_string(v);
-        return text.find('.') == std::string::npos ? text : text.substr(0, text.find_last_not_of('0') + 1);
+        char text[32];
+        std::snprintf(text, sizeof text, "%g", v);
+        return std::string(text);
     };
     require(o.struct_size == sizeof(ebs_options), "the caller was built for another version of ebsynth.h; rebuild it.");
     require(o.preset == EBS_GENERIC || o.preset == EBS_VIDEO, "the preset is neither generic nor video.");
@@ -40,8 +42,8 @@ inline void check_options(const ebs_options& o) {
     require(o.patch_match_iters >= 0 && o.patch_match_iters <= 1000, "patch-match iterations: 0 (preset) to 1000.");
     require(o.threads >= 0 && o.threads <= 4096, "the number of threads is " + std::to_string(o.threads) +
                                                      "; allowed are 0 (all cores) to 4096.");
-    require(std::isfinite(o.uniformity) && o.uniformity >= 0,
-            "the uniformity is " + number(o.uniformity) + "; it must be 0 or more.");
+    require(std::isfinite(o.uniformity) && (o.uniformity >= 0 || o.uniformity == -1),
+            "the uniformity is " + number(o.uniformity) + "; it must be 0 or more, or -1 for the preset's.");
     require(std::isfinite(o.style_weight) && o.style_weight >= 0,
             "the style's weight is " + number(o.style_weight) + "; it must be 0 or more.");
     require(o.guide_weights || o.guide_weight_count == 0, "guide weights are counted but not given.");
@@ -72,19 +74,33 @@ inline void plan_weights(const ebs_options& o, const std::vector<int>& guide_cha
     for (size_t i = 0; i < weights.size(); ++i) plan.lane_weight[i] = int32_t(std::lround(weights[i] / plan.energy_scale));
 }
 
-// How hard the presets search: index 0 is the finest level, 1 those between, 2 the coarsest.
-inline ebs_level_plan preset_level(int preset, bool style, int rank, int longest_side) {
+// How hard the presets search the finest level, the next, and all coarser ones, which cost little: {rounds, sweeps, random
+// candidates, radius}. Many short rounds do better than few long ones, since the vote is cheap.
+inline ebs_level_plan preset_level(int preset, bool style, int level, int longest_side) {
     if (preset == EBS_VIDEO) {
         // Without a style there is nothing to vote for: one round of more sweeps.
-        static const ebs_level_plan with_style[3] = {{2, 2, 2, 8}, {2, 2, 2, 8}, {3, 3, 3, 16}};
-        static const ebs_level_plan guides_only[3] = {{1, 4, 2, 8}, {1, 4, 2, 8}, {1, 6, 3, 16}};
-        return (style ? with_style : guides_only)[rank];
+        static const ebs_level_plan with_style[3] = {{8, 1, 3, 16}, {8, 1, 3, 16}, {12, 1, 4, 32}};
+        static const ebs_level_plan guides_only[3] = {{1, 12, 4, 16}, {1, 12, 4, 16}, {1, 16, 4, 64}};
+        return (style ? with_style : guides_only)[std::min(level, 2)];
     }
-    static const ebs_level_plan with_style[3] = {{3, 2, 4, 0}, {4, 2, 4, 0}, {8, 3, 5, 0}};
-    static const ebs_level_plan guides_only[3] = {{1, 4, 4, 0}, {1, 4, 4, 0}, {1, 8, 5, 0}};
-    ebs_level_plan plan = (style ? with_style : guides_only)[rank];
+    static const ebs_level_plan with_style[3] = {{10, 1, 8, 0}, {8, 1, 8, 0}, {12, 2, 8, 0}};
+    static const ebs_level_plan guides_only[3] = {{1, 8, 8, 0}, {1, 8, 8, 0}, {1, 16, 8, 0}};
+    ebs_level_plan plan = (style ? with_style : guides_only)[std::min(level, 2)];
     plan.random_radius = longest_side;
     return plan;
+}
+
+// Two frames of a clip match almost one to one by their guides alone. Where a difference of kNotable grey levels all over a
+// patch costs more than all of the uniformity, its bookkeeping changes nothing that could be seen.
+inline double resolve_uniformity(const ebs_options& o, const ebs_pair& pair) {
+    constexpr double kEbsynthDefault = 3500, kNotable = 3;
+    const double wanted = o.uniformity >= 0 ? double(o.uniformity)
+                          : o.preset == EBS_VIDEO && !pair.style.data ? 0
+                                                                      : kEbsynthDefault;
+    if (o.preset == EBS_GENERIC) return wanted;
+    double guides = o.guide_weights ? 0 : 1;
+    for (int i = 0; i < o.guide_weight_count; ++i) guides += double(o.guide_weights[i]);
+    return wanted < guides * o.patch_size * o.patch_size * kNotable * kNotable ? 0 : wanted;
 }
 
 inline ebs_plan make_plan(const ebs_options& o, const ebs_pair& pair) {
@@ -96,7 +112,7 @@ inline ebs_plan make_plan(const ebs_options& o, const ebs_pair& pair) {
     plan.vote_mode = o.vote_mode;
     plan.stop_threshold = o.stop_threshold;
     plan.seed = o.seed;
-    plan.uniformity = double(o.uniformity);
+    plan.uniformity = resolve_uniformity(o, pair);
     plan.source_border = o.preset == EBS_GENERIC ? o.patch_size / 2 : 0;
     plan_weights(o, pair.source->channels, pair.style.data ? pair.style.channels : 0, plan);
 
@@ -112,9 +128,8 @@ inline ebs_plan make_plan(const ebs_options& o, const ebs_pair& pair) {
         ++plan.levels;
     for (int level = 0; level < plan.levels; ++level) {
         const Size size = source[size_t(level)].size;
-        const int rank = level == plan.levels - 1 ? 2 : level == 0 ? 0 : 1;
         ebs_level_plan& l = plan.level[level];
-        l = preset_level(o.preset, plan.style_lanes > 0, rank, std::max(size.height, size.width));
+        l = preset_level(o.preset, plan.style_lanes > 0, level, std::max(size.height, size.width));
         if (o.search_vote_iters) l.rounds = o.search_vote_iters;
         if (o.patch_match_iters) l.sweeps = o.patch_match_iters;
     }
