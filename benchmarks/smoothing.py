@@ -1,8 +1,9 @@
 """What smoothing gives and what it costs, on clips whose true unflickered style is known.
 
-    python benchmarks/smoothing.py [quality parts speed memory interpolation] [--clips GUIDE STYLE]
+    python benchmarks/smoothing.py [quality parts speed memory interpolation] [--clips CLIP …] [--pair GUIDE STYLE]
 
-Prints Markdown tables. `--clips` measures a real pair of clips, for which there is no truth.
+Prints Markdown tables. `--clips` takes real clips in place of the drawn scenes and styles them with the same known
+flicker; `--pair` smooths a clip that some other tool has styled, for which there is no truth.
 """
 
 import argparse
@@ -35,21 +36,34 @@ Way = Callable[[Frames, Frames, Path], Sequence[Image]]
 
 @dataclass(frozen=True)
 class Case:
-    """A scene drawn, styled with flicker, and styled truly."""
+    """A clip, styled with flicker, and styled truly."""
 
-    scene: Scene
+    name: str
+    scene: Scene | None
+    """What it was drawn from, where that is known."""
     guide: Pictures
     style: Pictures
     truth: Pictures
 
     @classmethod
     def of(cls, scene: Scene, styling: Styling) -> "Case":
-        guide = [scene.frame(t) for t in range(scene.count)]
+        return cls.styled(scene.name, scene, [scene.frame(t) for t in range(scene.count)], styling)
+
+    @classmethod
+    def styled(cls, name: str, scene: Scene | None, guide: list[Image], styling: Styling) -> "Case":
         styled = [styling.styled(t, frame) for t, frame in enumerate(guide)]
-        return cls(scene, Pictures(guide), Pictures(styled), Pictures([styling.true(frame) for frame in guide]))
+        return cls(name, scene, Pictures(guide), Pictures(styled), Pictures([styling.true(frame) for frame in guide]))
+
+
+CLIPS: list[Path] = []
+"""Real clips to use in place of the scenes."""
 
 
 def cases() -> Iterator[Case]:
+    for seed, path in enumerate(CLIPS):
+        yield Case.styled(path.stem, None, frames_of(path), Styling(seed))
+    if CLIPS:
+        return
     yield Case.of(procedural(SIDE, COUNT), Styling(0))
     for seed, name in enumerate(PHOTOGRAPHS, 1):
         yield Case.of(photograph(name, getattr(data, name)(), SIDE, COUNT), Styling(seed))
@@ -89,7 +103,8 @@ def flow_mean(guide: Frames, style: Frames, _cache: Path, reach: int = 5) -> Seq
 def near_boundaries(case: Case, clip: Frames) -> float:
     """Root mean square error near motion boundaries; nan where nothing moves against anything."""
     errors = []
-    for t in range(case.scene.count):
+    for t in range(case.scene.count if case.scene else 0):
+        assert case.scene is not None
         near = case.scene.near_motion_boundary(t)
         if near.any():
             errors.append(np.square(clip[t].astype(np.float32) - case.truth[t])[near].mean())
@@ -104,7 +119,7 @@ def compare(ways: dict[str, Way]) -> None:
             made = {name: Pictures(way(case.guide, case.style, Path(cache))) for name, way in ways.items()}
         clips: dict[str, Frames] = {"input": case.style, **made, "truth": case.truth}
         found = measure(case.guide, clips, case.truth)
-        print(f"\n### {case.scene.name}, {SIDE}², {COUNT} frames\n")
+        print(f"\n### {case.name}, {SIDE}², {len(case.guide)} frames\n")
         print("| clip | PSNR | warp error | squared | sharpness | error near motion boundaries |")
         print("|---|---|---|---|---|---|")
         for name, each in found.items():
@@ -229,7 +244,7 @@ def interpolation(every: int = 10) -> None:
     print("| scene | flow-warped nearest key | ours | beside keys | in the middle | step at keys / elsewhere |")
     print("|---|---|---|---|---|---|")
     for case in cases():
-        keys = list(range(0, COUNT, every))
+        keys = list(range(0, len(case.guide), every))
         painter = InterpolationConfig(cache_gigabytes=0.0).build(Runtime())
         out = list(painter.frames(case.guide, keys, case.truth.__getitem__))
         between = [t for t in range(keys[-1]) if t not in keys]
@@ -241,7 +256,7 @@ def interpolation(every: int = 10) -> None:
         at = np.mean([each for t, each in steps.items() if t in keys or t - 1 in keys])
         off = np.mean([each for t, each in steps.items() if t not in keys and t - 1 not in keys])
         means = " | ".join(f"{np.mean(each):.2f}" for each in (warp, list(own.values()), near, middle))
-        print(f"| {case.scene.name} | {means} | {at:.2f} / {off:.2f} |", flush=True)
+        print(f"| {case.name} | {means} | {at:.2f} / {off:.2f} |", flush=True)
 
 
 def nearest_key(case: Case, keys: Sequence[int], t: int) -> Image:
@@ -260,11 +275,17 @@ def psnr(one: Image, other: Image) -> float:
     return float(10 * np.log10(255**2 / np.square(one.astype(np.float64) - other).mean()))
 
 
-def real(guide: Path, style: Path) -> None:
+def frames_of(path: Path) -> list[Image]:
     from diffsynth.video.clip import open_clip
+    from diffsynth.video.options import Geometry, Selection
 
+    clip = open_clip(path, Selection(maximum_count=COUNT), Geometry(SIDE, SIDE, "crop"))
+    return [frame.rgb for frame in clip.frames()]
+
+
+def pair(guide: Path, style: Path) -> None:
     print(f"\n## {style.name}\n\n| clip | warp error | flicker | sharpness | structure |\n|---|---|---|---|---|")
-    clips = [Pictures([frame.rgb for frame in open_clip(path).frames()][:COUNT]) for path in (guide, style)]
+    clips = [Pictures(frames_of(path)) for path in (guide, style)]
     with tempfile.TemporaryDirectory() as cache:
         smoothed = Pictures(ours(mode="fast")(clips[0], clips[1], Path(cache)))
     for name, each in measure(clips[0], {"input": clips[1], "fast, ±15": smoothed}).items():
@@ -278,14 +299,16 @@ SECTIONS = {"quality": quality, "parts": parts, "speed": speed, "memory": memory
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
-    parser.add_argument("--clips", nargs=2, type=Path, metavar=("GUIDE", "STYLE"))
+    parser.add_argument("--clips", nargs="+", default=[], type=Path, metavar="CLIP")
+    parser.add_argument("--pair", nargs=2, type=Path, metavar=("GUIDE", "STYLE"))
     parser.add_argument("--resident", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.resident:
         resident(options.resident)
-    elif options.clips:
-        real(*options.clips)
+    elif options.pair:
+        pair(*options.pair)
     else:
+        CLIPS.extend(options.clips)
         for name in options.sections or SECTIONS:
             SECTIONS[name]()
 

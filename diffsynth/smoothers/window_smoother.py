@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from diffsynth.smoothers.base import Frames, check_pair
 from diffsynth.smoothers.blending import Blending, to_image
 from diffsynth.smoothers.cuts import find_cuts
 from diffsynth.smoothers.joint_matching import JointMatching
-from diffsynth.smoothers.match_cache import MatchCache
+from diffsynth.smoothers.match_cache import MatchCache, digest
 from diffsynth.smoothers.matching import Matcher
 from diffsynth.smoothers.remapping import Remapper, Vote
 from diffsynth.smoothers.tracking import Tracker
@@ -73,12 +74,18 @@ def native_matching(
     return Matching(
         NativeEngine(replace(plain, weights=weights)),
         NativeEngine(replace(plain, patch=vote_patch)).vote,
-        f"native/1 patch {patch} sweeps {sweeps} weights {weights} from {initialize}",
+        f"native {_build()} patch {patch} sweeps {sweeps} weights {weights} from {initialize}",
         initialize,
         match_style,
         joint,
         tracking,
     )
+
+
+def _build() -> str:
+    """Names the build of the engine: another may find other matches."""
+    module = find_spec("diffsynth.engines._native")
+    return digest(Path(module.origin).read_bytes())[:12] if module is not None and module.origin else "none"
 
 
 @dataclass(frozen=True)

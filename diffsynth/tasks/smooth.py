@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -19,7 +19,7 @@ from diffsynth.smoothers.fastblend import FastBlendSmootherConfig
 from diffsynth.smoothers.matching import Matcher
 from diffsynth.smoothers.repair import Repaired
 from diffsynth.smoothers.window_smoother import native_matching
-from diffsynth.tasks.base import Task
+from diffsynth.tasks.base import Prediction, Task
 from diffsynth.tasks.clip import ClipReader, ClipWriter, FramesTaskConfig
 from diffsynth.tasks.stills import check_numbers, is_stills, repaired
 
@@ -59,6 +59,14 @@ class SmoothConfig(FramesTaskConfig):
 
     def inputs(self) -> dict[str, Path]:
         return {"guide_video": self.guide_video, "style_video": self.style_video}
+
+    def predict(self) -> Prediction:
+        plain = super().predict()
+        if plain.frames is None or plain.disk_bytes is None:
+            return plain
+        # Guide, style, tables and result lie side by side for a while, each at about half its raw size.
+        stores = 2 * plain.frames * plain.height * plain.width * 3
+        return replace(plain, disk_bytes=plain.disk_bytes + stores)
 
     def build(self, runtime: Runtime) -> Task:
         return Smooth(self.reader(), self.writer(), self.smoother_config.build(runtime), self.on_error, runtime)
