@@ -72,9 +72,7 @@ def test_instruction_sets_agree_to_the_byte(
             continue
         frames = [Frame(source), Frame(target)]
         for styles in (None, [style]):
-            results.append(
-                (styles is None, estimate([(0, 1)], frames, styles, patch=patch, weights=weights, threads=1))
-            )
+            results.append((styles is None, estimate([(0, 1)], frames, styles, patch=patch, weights=weights, threads=1)))
     assert len(results) >= 2
     for bare in (True, False):
         first, *others = [matches for without, matches in results if without == bare]

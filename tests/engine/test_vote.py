@@ -19,10 +19,7 @@ def field(seed: int, shape: tuple[int, int], source: tuple[int, int], smooth: bo
         return np.stack([rng.integers(0, side, shape) for side in source], -1).astype(np.int16)
     y, x = np.indices(shape)
     steps = rng.integers(-3, 4, (2, *shape)) * (rng.random((2, *shape)) < 0.1)
-    points = [
-        np.clip(plane + np.cumsum(step, 1), 0, side - 1)
-        for plane, step, side in zip((y, x), steps, source, strict=True)
-    ]
+    points = [np.clip(plane + np.cumsum(step, 1), 0, side - 1) for plane, step, side in zip((y, x), steps, source, strict=True)]
     return np.stack(points, -1).astype(np.int16)
 
 
@@ -72,9 +69,7 @@ def test_batches() -> None:
 
 def test_wrong_arguments_say_what_is_wrong() -> None:
     nnf, image = field(0, (8, 9), (10, 11), smooth=False), picture(10, 11)
-    with pytest.raises(
-        EngineError, match=r"points to row 10, column 4, outside of the image|outside of the source of 11x10"
-    ):
+    with pytest.raises(EngineError, match=r"points to row 10, column 4, outside of the image|outside of the source of 11x10"):
         bad = nnf.copy()
         bad[2, 3] = (10, 4)
         vote(bad, image, patch=5)
