@@ -76,7 +76,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     "NaN style weight": (lambda: find(styles=[IMAGE], style_weight=NAN), "style's weight is -?nan"),
     "negative style weight": (lambda: find(styles=[IMAGE], style_weight=-2.0), "style's weight is -2"),
     "NaN uniformity": (lambda: find(uniformity=NAN), "uniformity is -?nan"),
-    "negative uniformity": (lambda: find(uniformity=-1.0), "uniformity is -1"),
+    "negative uniformity": (lambda: find(uniformity=-2.0), "uniformity is -2"),
     "infinite uniformity": (lambda: find(uniformity=INFINITE), "uniformity is inf"),
     "negative levels": (lambda: find(levels=-1), "pyramid levels"),
     "negative rounds": (lambda: find(rounds=-1), "iterations"),

@@ -12,7 +12,7 @@ STRICT = (*SANITIZED, "-fsanitize=float-cast-overflow", "-ffp-contract=off")
 
 @functools.cache
 def corners() -> Path:
-    return build("corners", ("tests/corners.cpp",), STRICT, core=core("strict_core", STRICT))
+    return build("library_corners", ("tests/library_corners.cpp",), STRICT, core=core("strict_core", STRICT))
 
 
 @pytest.mark.parametrize("isa", ["portable", "avx2", "avxvnni", "avx512"])
