@@ -160,4 +160,4 @@ def test_previous_nnf_is_a_start() -> None:
     frames = [Frame(source), Frame(target)]
     started = estimate([(0, 1)], frames, init=[truth], settings=one_look)
     assert started.error[0, 5:55, 5:65].max() == 0
-    assert estimate([(0, 1)], frames, settings=one_look).error.mean() > 2 * started.error.mean()
+    assert estimate([(0, 1)], frames, settings=one_look).error[0, 5:55, 5:65].mean() > 1000

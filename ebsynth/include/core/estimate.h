@@ -9,6 +9,10 @@
 
 namespace ebs {
 
+// A sweep that lowers the mean energy by less is the last, on levels large enough to cost time.
+constexpr double kWorthASweep = 0.01;
+constexpr size_t kCostlyLevel = 1 << 16;
+
 // Told of every sweep; returns false to stop.
 using SweepReport = std::function<bool(int level, int round, int sweep, size_t pixels, double energy)>;
 
@@ -229,6 +233,7 @@ private:
             if (round == 0 && level.occupancy_price > 0) level.occupancy.count(level.nnf);
             for (int k = 0; k < steps.sweeps; ++k) {
                 const uint32_t seed = scramble(plan_.seed, uint32_t(((l * 1024) + round) * 1024 + k + 2));
+                const double before = mean;
                 mean = sweep(level, {(k + round * steps.sweeps) % 2 == 0, seed, steps.random_candidates,
                                      steps.random_radius, mean},
                              pool_);
@@ -236,6 +241,9 @@ private:
                 if (trace_) energy = total_energy(level);
                 if (!report_(l, round, k, level.size().pixels(), energy))
                     throw Failure(EBS_CANCELLED, "cancelled by the caller.");
+                // With nothing to vote for, sweeps only go on while they help.
+                const bool may_stop = !level.has_style() && !plan_.sweeps_fixed && level.size().pixels() > kCostlyLevel;
+                if (may_stop && k > 1 && mean > before * (1 - kWorthASweep)) break;
             }
         }
     }

@@ -76,17 +76,14 @@ inline void plan_weights(const ebs_options& o, const std::vector<int>& guide_cha
 
 // How hard the presets search the finest level, the next, and all coarser ones, which cost little: {rounds, sweeps, random
 // candidates, radius}. Many short rounds do better than few long ones, since the vote is cheap.
+// Without a style there is nothing to vote for: one round of more sweeps. A radius of 0 is the whole source.
 inline ebs_level_plan preset_level(int preset, bool style, int level, int longest_side) {
-    if (preset == EBS_VIDEO) {
-        // Without a style there is nothing to vote for: one round of more sweeps.
-        static const ebs_level_plan with_style[3] = {{8, 1, 3, 16}, {8, 1, 3, 16}, {12, 1, 4, 32}};
-        static const ebs_level_plan guides_only[3] = {{1, 12, 4, 16}, {1, 12, 4, 16}, {1, 16, 4, 64}};
-        return (style ? with_style : guides_only)[std::min(level, 2)];
-    }
-    static const ebs_level_plan with_style[3] = {{10, 1, 8, 0}, {8, 1, 8, 0}, {12, 2, 8, 0}};
-    static const ebs_level_plan guides_only[3] = {{1, 8, 8, 0}, {1, 8, 8, 0}, {1, 16, 8, 0}};
-    ebs_level_plan plan = (style ? with_style : guides_only)[std::min(level, 2)];
-    plan.random_radius = longest_side;
+    static const ebs_level_plan plans[2][2][3] = {
+        {{{1, 8, 8, 0}, {1, 8, 8, 0}, {1, 16, 8, 0}}, {{10, 1, 8, 0}, {8, 1, 8, 0}, {12, 2, 8, 0}}},
+        {{{1, 12, 4, 16}, {1, 12, 4, 16}, {1, 16, 4, 64}}, {{8, 1, 3, 16}, {8, 1, 3, 16}, {12, 1, 4, 32}}},
+    };
+    ebs_level_plan plan = plans[preset == EBS_VIDEO][style][std::min(level, 2)];
+    if (plan.random_radius == 0) plan.random_radius = longest_side;
     return plan;
 }
 
@@ -111,6 +108,7 @@ inline ebs_plan make_plan(const ebs_options& o, const ebs_pair& pair) {
     plan.extra_pass_3x3 = o.extra_pass_3x3 != 0;
     plan.vote_mode = o.vote_mode;
     plan.stop_threshold = o.stop_threshold;
+    plan.sweeps_fixed = o.patch_match_iters != 0;
     plan.seed = o.seed;
     plan.uniformity = resolve_uniformity(o, pair);
     plan.source_border = o.preset == EBS_GENERIC ? o.patch_size / 2 : 0;
