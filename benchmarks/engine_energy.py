@@ -1,8 +1,8 @@
 """The energy of an NNF, computed from its definition alone: shares no code with any engine.
 
-Per target pixel, in the units of the published Ebsynth: patch sums of weight * difference^2 (a weight is spread evenly over
-its image's channels), with clamped borders on both sides, and `uniformity` times how much more than its share the source
-patch is used. The style's term compares with the plain, unrounded vote of that NNF.
+Per target pixel, in the units of the published Ebsynth: patch sums of weight * difference^2 (a weight is spread evenly
+over its image's channels), with clamped borders on both sides, and `uniformity` times how much more than its share the
+source patch is used. The style's term compares with the plain, unrounded vote of that NNF.
 """
 
 from collections.abc import Sequence

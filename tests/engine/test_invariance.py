@@ -1,5 +1,6 @@
 """What must not change a byte: instruction set, threads, batch, the bound. And what no sweep may do: lose ground."""
 
+import gc
 import itertools
 import json
 import os
@@ -248,3 +249,12 @@ def test_a_trace_changes_nothing_and_its_error_ends_the_search() -> None:
     with pytest.raises(LookupError, match="enough"):
         estimate([(0, 1)], frames, trace=refuse)
     assert len(calls) == 1
+
+
+def test_results_outlive_their_frames() -> None:
+    frames = [Frame(noise((30, 30, 3), 0)), Frame(noise((30, 30, 3), 1))]
+    found = estimate([(0, 1)], frames)
+    copy = found.nnf_yx.copy()
+    del frames
+    gc.collect()
+    np.testing.assert_array_equal(found.nnf_yx, copy)
