@@ -47,9 +47,8 @@ class Frame:
     """
 
     def __init__(self, guides: Image | Sequence[Image]) -> None:
-        images = [guides] if isinstance(guides, np.ndarray) else list(guides)
-        for number, image in enumerate(images):
-            _check_bytes(image, f"guide {number + 1}")
+        given = [guides] if isinstance(guides, np.ndarray) else list(guides)
+        images = [_checked(image, f"guide {number + 1}") for number, image in enumerate(given)]
         with _engine_errors():
             self._handle = _native().Frame(images)
 
@@ -126,7 +125,10 @@ def estimate(
     chosen = _override(settings or Settings(), preset=preset, patch=patch, weights=weights, seed=seed, threads=threads)
     if not pairs:
         raise EngineError("estimate: there are no pairs; give at least one (source, target).")
-    masks = masks or Masks()
+    _check_settings(chosen)
+    limits = _checked_masks(masks or Masks())
+    for pair in pairs:
+        _check_frames(pair, guides)
     painted = [None if styles is None else _checked(styles[source], "a style") for source, _ in pairs]
     starts: list[Nnf | None] = [None] * len(pairs)
     start = "preset"
@@ -137,7 +139,7 @@ def estimate(
     elif init is not None:
         if len(init) != len(pairs):
             raise EngineError(f"estimate: {len(init)} initial NNFs for {len(pairs)} pairs; give one for each.")
-        starts = [np.ascontiguousarray(nnf, dtype=np.int16) for nnf in init]
+        starts = [_checked_start(nnf) for nnf in init]
     count = len(pairs)
     with _engine_errors():
         nnf_yx, error, voted = _native().estimate(
@@ -145,9 +147,9 @@ def estimate(
             [guides[target]._handle for _, target in pairs],  # noqa: SLF001
             painted,
             starts,
-            [masks.source] * count,
-            [masks.target] * count,
-            [list(masks.modulation or [])] * count,
+            [limits.source] * count,
+            [limits.target] * count,
+            [list(limits.modulation or [])] * count,
             list(chosen.weights or ()),
             preset=_PRESETS[chosen.preset],
             backend=_BACKENDS[chosen.backend],
@@ -184,8 +186,12 @@ def vote(
     in the NNF's leading shape, patches that match badly count for less.
     """
     if nnf_yx.ndim == 4:
+        if not len(nnf_yx):
+            raise EngineError("vote: there is no NNF; give at least one.")
         if len(image) != len(nnf_yx):
             raise EngineError(f"vote: {len(nnf_yx)} NNFs, but {len(image)} images; give one for each.")
+        if error is not None and len(error) != len(nnf_yx):
+            raise EngineError(f"vote: {len(nnf_yx)} NNFs, but {len(error)} error maps; give one for each.")
         errors = [None] * len(nnf_yx) if error is None else list(error)
         voted = [
             vote(one, _checked(source, "an image"), patch=patch, error=weight, threads=threads)
@@ -273,12 +279,40 @@ def _override(
 
 
 def _checked(image: object, name: str) -> Image:
+    """The image as the engine can read it in place. A repeated row or column has no stride of its own: it is copied."""
     if not isinstance(image, np.ndarray):
         raise EngineError(f"{name} is a {type(image).__name__}; it must be an array of shape (H, W, C) or (H, W).")
-    _check_bytes(image, name)
-    return image
-
-
-def _check_bytes(image: Image, name: str) -> None:
     if image.dtype != np.uint8:
         raise EngineError(f"{name} is {image.dtype}; the engine takes uint8 pixels, 0 to 255.")
+    repeated = any(stride == 0 and side > 1 for stride, side in zip(image.strides, image.shape, strict=True))
+    return np.ascontiguousarray(image) if repeated else image
+
+
+def _checked_masks(masks: Masks) -> Masks:
+    maps = {"source": masks.source, "target": masks.target}
+    readable = {name: None if mask is None else _checked(mask, f"the {name} mask") for name, mask in maps.items()}
+    modulation = [None if one is None else _checked(one, "a modulation") for one in masks.modulation or ()]
+    return Masks(readable["source"], readable["target"], modulation)
+
+
+def _check_frames(pair: Pair, guides: Sequence[Frame] | Mapping[int, Frame]) -> None:
+    for frame in pair:
+        if frame not in guides if isinstance(guides, Mapping) else not -len(guides) <= frame < len(guides):
+            raise EngineError(f"estimate: the pair {pair} names frame {frame}, which is not among the guides.")
+
+
+def _checked_start(nnf: object) -> Nnf:
+    if not isinstance(nnf, np.ndarray) or nnf.dtype != np.int16 or nnf.ndim != 3 or nnf.shape[2] != 2:
+        found = f"{nnf.dtype} of shape {nnf.shape}" if isinstance(nnf, np.ndarray) else f"a {type(nnf).__name__}"
+        raise EngineError(f"estimate: an initial NNF is {found}; it must be int16 (H, W, 2): row and column.")
+    return np.ascontiguousarray(nnf)
+
+
+def _check_settings(settings: Settings) -> None:
+    for name, value, known in (("preset", settings.preset, _PRESETS), ("backend", settings.backend, _BACKENDS)):
+        if value not in known:
+            raise EngineError(f'estimate: the {name} is "{value}"; known are {", ".join(known)}.')
+    if not 0 <= settings.seed < 1 << 32:
+        raise EngineError(f"estimate: the seed is {settings.seed}; it must be from 0 to {(1 << 32) - 1}.")
+    if settings.uniformity is not None and settings.uniformity < 0:
+        raise EngineError(f"estimate: the uniformity is {settings.uniformity:g}; it must not be negative.")

@@ -301,7 +301,11 @@ ebs_status ebs_vote(const int16_t* nnf_yx, int32_t height, int32_t width, const 
         std::vector<Point> nnf(size.pixels());
         std::memcpy(nnf.data(), nnf_yx, nnf.size() * sizeof(Point));
         std::vector<uint16_t> weights;
-        if (error) weights = vote_weights(error, nnf.size());
+        if (error) {
+            for (size_t i = 0; i < nnf.size(); ++i)
+                require(error[i] >= 0 && std::isfinite(error[i]), "the error map holds a value that is not a finite number >= 0.");
+            weights = vote_weights(error, nnf.size());
+        }
         Pool pool(threads > 0 ? threads : usable_cores());
         const ptrdiff_t step = image->pixel_stride ? image->pixel_stride : image->channels;
         const ptrdiff_t pitch = image->row_stride ? image->row_stride : step * image->width;
