@@ -12,6 +12,9 @@ from diffsynth.smoothers.match_cache import MatchCache, digest
 BATCH = 8
 """Pairs that an engine gets at a time: enough for its threads, and few in memory."""
 
+MOST_KEPT = 64
+"""Frames; without this bound, memory would grow with a clip of small frames until it is full."""
+
 T = TypeVar("T")
 
 
@@ -34,8 +37,8 @@ class Recent(Generic[T]):
 
 
 def capacity(frames: Frames, bytes_per_pixel: int, budget: int = 256 << 20) -> int:
-    """How many frames' worth of something fits the memory set aside for it."""
-    return max(2 * BATCH, budget // (frames.height * frames.width * bytes_per_pixel))
+    """How many frames' worth of something are kept: a window of ±30, or what fits the memory set aside for it."""
+    return min(max(2 * BATCH, budget // (frames.height * frames.width * bytes_per_pixel)), MOST_KEPT)
 
 
 class Matcher:
