@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from media import Media, Recipe
+from PIL import Image
 
 from diffsynth.cli import main
 
@@ -50,8 +51,10 @@ def folder(media: Media, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """A working folder as the README takes it for granted."""
     clip = media.clip("readme", Recipe(".mp4", ("-c:v", "libx264", "-pix_fmt", "yuv420p"), frames=3))
     (tmp_path / "clips").mkdir()
-    for name in ("clip.mp4", "a.mp4", "b.mp4", "input_video.mp4", "clips/c.mp4", "clips/d.mp4"):
+    for name in ("clip.mp4", "a.mp4", "b.mp4", "input_video.mp4", "styled.mp4", "clips/c.mp4", "clips/d.mp4"):
         shutil.copy(clip, tmp_path / name)
+    (tmp_path / "painted").mkdir()
+    Image.new("RGB", (96, 80), (90, 140, 60)).save(tmp_path / "painted" / "00000.png")
     shutil.copytree(ROOT / "config", tmp_path / "config")
     monkeypatch.chdir(tmp_path)
     return tmp_path
