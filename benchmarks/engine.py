@@ -4,12 +4,12 @@
     python benchmarks/engine.py --reference PATH                   and their ratios to another binary, on the same files
     python benchmarks/engine.py --examples DIR --clips A.mp4 B.mp4     with your own pictures as well
 
-`--reference` names an `ebsynth_nnf`: a build of the published command line that writes its NNF as text. The reference runs as
-its own process on one core (OMP_NUM_THREADS=1), then on all; ours runs in this process, from decoded pixels to the NNF and
-the painted image. Times are CPU seconds on one core, wall seconds on all; the energies come from engine_energy.py.
+`--reference` names an `ebsynth_nnf`: a build of the published command line that writes its NNF as text. The reference
+runs as its own process on one core (OMP_NUM_THREADS=1), then on all; ours runs in this process, from decoded pixels to
+the NNF and the painted image. Times are CPU seconds on one core, wall seconds on all; energies: engine_energy.py.
 
-A folder for `--examples` holds one folder for each example: style.png, and for each guide name_source.png, name_target.png
-and, in weights.txt, a line "name weight".
+A folder for `--examples` holds one folder for each example: style.png, and for each guide name_source.png,
+name_target.png and, in weights.txt, a line "name weight".
 """
 
 import argparse
@@ -126,7 +126,7 @@ def compare(task: Task, reference: Path | None, repeats: int) -> None:
 
 
 def show_parts(example: Example, repeats: int) -> None:
-    """A pair of frames matched by their guides alone, then painted: what a smoother pays first, and every time after."""
+    """A pair of frames matched by its guides alone, then painted: what a smoother pays first, and every time after."""
     cores = len(os.sched_getaffinity(0))
     source, target, _ = example.guides[0]
     frames = [Frame(source), Frame(target)]
@@ -139,12 +139,14 @@ def show_parts(example: Example, repeats: int) -> None:
         for threads in sorted({1, 2, cores // 2, cores} - {0}):
             if threads > cores:
                 continue
-            wall = timed(lambda t=threads, p=patch: estimate([(0, 1)] * 2, frames, patch=p, threads=t), 3, time.perf_counter)
+            wall = timed(
+                lambda t=threads, p=patch: estimate([(0, 1)] * 2, frames, patch=p, threads=t), 3, time.perf_counter
+            )
             spread.append((threads, wall))
         scaling = ", ".join(f"{t} threads {100 * spread[0][1] / wall / t:.0f} %" for t, wall in spread[1:])
         print(
-            f"{example.name} {width}x{height}, patch {patch:2}: estimate {1e3 * first:6.1f} ms, vote {1e3 * again:5.1f} ms"
-            f" ({first / again:.0f}x less), efficiency of {scaling or 'one thread only'}",
+            f"{example.name} {width}x{height}, patch {patch:2}: estimate {1e3 * first:6.1f} ms,"
+            f" vote {1e3 * again:5.1f} ms ({first / again:.0f}x less), efficiency of {scaling or 'one thread only'}",
             flush=True,
         )
 
@@ -158,7 +160,8 @@ def load_examples(folder: Path) -> Iterable[Example]:
     for place in sorted(p for p in folder.iterdir() if p.is_dir()):
         lines = [line.split() for line in (place / "weights.txt").read_text().splitlines() if line.strip()]
         guides = tuple(
-            (read(place / f"{name}_source.png"), read(place / f"{name}_target.png"), float(weight)) for name, weight in lines
+            (read(place / f"{name}_source.png"), read(place / f"{name}_target.png"), float(weight))
+            for name, weight in lines
         )
         yield Example(place.name, read(place / "style.png"), guides)
 

@@ -1,8 +1,8 @@
 """The energy of an NNF, computed from its definition alone: shares no code with any engine.
 
-Per target pixel, in the units of the published Ebsynth: patch sums of weight * difference^2 (a weight is spread evenly over
-its image's channels), with clamped borders on both sides, and `uniformity` times how much more than its share the source
-patch is used. The style's term compares with the plain, unrounded vote of that NNF.
+Per target pixel, in the units of the published Ebsynth: patch sums of weight * difference^2 (a weight is spread evenly
+over its image's channels), with clamped borders on both sides, and `uniformity` times how much more than its share the
+source patch is used. The style's term compares with the plain, unrounded vote of that NNF.
 """
 
 from collections.abc import Sequence
@@ -53,14 +53,13 @@ def evaluate(
     guides: Sequence[tuple[Image, Image, float]],
     patch: int,
     uniformity: float,
-    style_weight: float = 1.0,
 ) -> Energy:
     """`guides` holds (source, target, weight)."""
     nnf = nnf_yx.astype(np.int32)
     guide = sum(weight * patch_difference(source, target, nnf, patch) for source, target, weight in guides)
     styled = 0.0
     if style is not None:
-        styled = style_weight * patch_difference(style, vote(nnf, style, patch), nnf, patch)
+        styled = patch_difference(style, vote(nnf, style, patch), nnf, patch)
     return Energy(float(guide), float(styled), uniformity * occupancy(nnf, guides[0][0].shape[:2], patch))
 
 

@@ -28,5 +28,7 @@ def warped(image: NDArray[np.uint8], shift: tuple[float, float], bend: float = 0
     """The image moved by `shift` (rows, columns) and rippled by `bend` pixels, with borders repeated."""
     y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]].astype(float)
     at = [y + shift[0] + bend * np.sin(x / 9), x + shift[1] + bend * np.sin(y / 11)]
-    planes = [ndimage.map_coordinates(image[..., c].astype(float), at, order=1, mode="nearest") for c in range(image.shape[2])]
+    planes = [
+        ndimage.map_coordinates(image[..., c].astype(float), at, order=1, mode="nearest") for c in range(image.shape[2])
+    ]
     return np.rint(np.stack(planes, -1)).astype(np.uint8)

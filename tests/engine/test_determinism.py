@@ -71,8 +71,10 @@ def test_instruction_sets_agree_to_the_byte(
             assert "lacks" in str(error)  # noqa: PT017 - which sets a machine has can't be asked before
             continue
         frames = [Frame(source), Frame(target)]
-        for styles in (None, [style]):
-            results.append((styles is None, estimate([(0, 1)], frames, styles, patch=patch, weights=weights, threads=1)))
+        results += [
+            (styles is None, estimate([(0, 1)], frames, styles, patch=patch, weights=weights, threads=1))
+            for styles in (None, [style])
+        ]
     assert len(results) >= 2
     for bare in (True, False):
         first, *others = [matches for without, matches in results if without == bare]

@@ -1,5 +1,7 @@
 """The search against brute force and against what a right answer must look like."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from conftest import picture, warped
@@ -70,7 +72,7 @@ def test_an_integer_shift_is_recovered(preset: str, shift: tuple[int, int]) -> N
 
 
 def test_stereo_pair_is_matched_along_its_rows() -> None:
-    """scikit-image's stereo photographs come by download; this pair is the bundled coffee cup seen with known disparity."""
+    """scikit-image's stereo photographs come by download; this is its bundled cup, seen with a known disparity."""
     right = np.ascontiguousarray(data.coffee()[40:360, 100:500])
     y, x = np.mgrid[0:320, 0:400]
     disparity = np.rint(6 + 5 * np.exp(-(((y - 170) / 90) ** 2) - ((x - 190) / 110) ** 2)).astype(int)
@@ -91,7 +93,7 @@ def test_stereo_pair_is_matched_along_its_rows() -> None:
     with_style=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_size_gives_points_inside_the_source(
+def test_any_size_gives_points_inside_the_source(  # noqa: PLR0917 - hypothesis passes each by name
     height: int, width: int, rows: int, columns: int, patch: int, channels: int, with_style: bool
 ) -> None:
     """1 x N images, sizes that nothing divides, images far smaller than the patch."""
@@ -122,7 +124,7 @@ def test_no_sweep_raises_the_energy_while_the_style_is_fixed() -> None:
         )
         assert len(steps) > 12
         # Between two votes the style is fixed; without a style it always is, but levels differ.
-        pairs = [(a, b) for (at, a), (then, b) in zip(steps, steps[1:], strict=False) if at == then]
+        pairs = [(a, b) for (at, a), (then, b) in pairwise(steps) if at == then]
         assert all(after <= before for before, after in pairs)
 
 

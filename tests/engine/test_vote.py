@@ -19,7 +19,10 @@ def field(seed: int, shape: tuple[int, int], source: tuple[int, int], smooth: bo
         return np.stack([rng.integers(0, side, shape) for side in source], -1).astype(np.int16)
     y, x = np.indices(shape)
     steps = rng.integers(-3, 4, (2, *shape)) * (rng.random((2, *shape)) < 0.1)
-    points = [np.clip(plane + np.cumsum(step, 1), 0, side - 1) for plane, step, side in zip((y, x), steps, source, strict=True)]
+    points = [
+        np.clip(plane + np.cumsum(step, 1), 0, side - 1)
+        for plane, step, side in zip((y, x), steps, source, strict=True)
+    ]
     return np.stack(points, -1).astype(np.int16)
 
 
@@ -32,7 +35,7 @@ def field(seed: int, shape: tuple[int, int], source: tuple[int, int], smooth: bo
     smooth=st.booleans(),
 )
 @settings(max_examples=80, deadline=None)
-def test_runs_vote_like_single_patches(
+def test_runs_vote_like_single_patches(  # noqa: PLR0917 - hypothesis passes each by name
     seed: int, shape: tuple[int, int], source: tuple[int, int], patch: int, channels: int, smooth: bool
 ) -> None:
     nnf, image = field(seed, shape, source, smooth), picture(*source, channels, seed=seed)
@@ -69,9 +72,9 @@ def test_batches() -> None:
 
 def test_wrong_arguments_say_what_is_wrong() -> None:
     nnf, image = field(0, (8, 9), (10, 11), smooth=False), picture(10, 11)
-    with pytest.raises(EngineError, match=r"points to row 10, column 4, outside of the image|outside of the source of 11x10"):
-        bad = nnf.copy()
-        bad[2, 3] = (10, 4)
+    bad = nnf.copy()
+    bad[2, 3] = (10, 4)
+    with pytest.raises(EngineError, match=r"points to row 10, column 4, outside of the source of 11x10"):
         vote(bad, image, patch=5)
     with pytest.raises(EngineError, match=r"patch size is 4; allowed are odd numbers"):
         vote(nnf, image, patch=4)
