@@ -4,7 +4,7 @@ import gc
 
 import numpy as np
 import pytest
-from conftest import picture
+from pictures import picture
 
 from diffsynth.engines.native import Frame, NativeEngine, Settings, estimate
 from diffsynth.errors import EngineError

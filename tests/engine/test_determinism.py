@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import picture, warped
 from numpy.typing import NDArray
+from pictures import picture, warped
 
 from diffsynth.engines.base import Matches
 from diffsynth.engines.native import Frame, Settings, estimate, instruction_set, vote

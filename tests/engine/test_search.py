@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import picture, warped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import best_energies, energies
+from pictures import picture, warped
 from skimage import data
 
 from diffsynth.engines.native import Frame, Settings, estimate

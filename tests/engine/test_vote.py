@@ -3,10 +3,10 @@
 import numpy as np
 import oracle
 import pytest
-from conftest import picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pictures import picture
 
 from diffsynth.engines.native import vote
 from diffsynth.errors import EngineError
