@@ -6,8 +6,7 @@
 
 `--reference` names an `ebsynth_nnf`: a build of the published command line that writes its NNF as text. The reference
 runs as its own process on one core (OMP_NUM_THREADS=1), then on all; ours runs in this process, from decoded pixels to
-the NNF and the painted image. Times are CPU seconds on one core, wall seconds on all; the energies come from
-engine_energy.py.
+the NNF and the painted image. Times are CPU seconds on one core, wall seconds on all; energies: engine_energy.py.
 
 A folder for `--examples` holds one folder for each example: style.png, and for each guide name_source.png,
 name_target.png and, in weights.txt, a line "name weight".
@@ -127,7 +126,7 @@ def compare(task: Task, reference: Path | None, repeats: int) -> None:
 
 
 def show_parts(example: Example, repeats: int) -> None:
-    """A pair of frames matched by their guides alone, then painted: what a smoother pays first, and ever after."""
+    """A pair of frames matched by its guides alone, then painted: what a smoother pays first, and every time after."""
     cores = len(os.sched_getaffinity(0))
     source, target, _ = example.guides[0]
     frames = [Frame(source), Frame(target)]
@@ -146,9 +145,8 @@ def show_parts(example: Example, repeats: int) -> None:
             spread.append((threads, wall))
         scaling = ", ".join(f"{t} threads {100 * spread[0][1] / wall / t:.0f} %" for t, wall in spread[1:])
         print(
-            f"{example.name} {width}x{height}, patch {patch:2}: "
-            f"estimate {1e3 * first:6.1f} ms, vote {1e3 * again:5.1f} ms"
-            f" ({first / again:.0f}x less), efficiency of {scaling or 'one thread only'}",
+            f"{example.name} {width}x{height}, patch {patch:2}: estimate {1e3 * first:6.1f} ms,"
+            f" vote {1e3 * again:5.1f} ms ({first / again:.0f}x less), efficiency of {scaling or 'one thread only'}",
             flush=True,
         )
 

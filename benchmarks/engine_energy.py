@@ -53,14 +53,13 @@ def evaluate(
     guides: Sequence[tuple[Image, Image, float]],
     patch: int,
     uniformity: float,
-    style_weight: float = 1.0,
 ) -> Energy:
     """`guides` holds (source, target, weight)."""
     nnf = nnf_yx.astype(np.int32)
     guide = sum(weight * patch_difference(source, target, nnf, patch) for source, target, weight in guides)
     styled = 0.0
     if style is not None:
-        styled = style_weight * patch_difference(style, vote(nnf, style, patch), nnf, patch)
+        styled = patch_difference(style, vote(nnf, style, patch), nnf, patch)
     return Energy(float(guide), float(styled), uniformity * occupancy(nnf, guides[0][0].shape[:2], patch))
 
 

@@ -138,7 +138,6 @@ def texture_by_numbers() -> Example:
 
     source, target = regions(1, 400), regions(9, 400)
     paint = np.empty((400, 400, 3))
-    _y, _x = grid(400, 400)
     strokes = ((30.0, 2), (1.5, 14), (2, 2), (6, 1.2), (1, 10))
     for label, (sy, sx) in enumerate(strokes):
         soft = ndimage.gaussian_filter(rng.normal(size=(400, 400)), (sy / 2, sx / 2))
