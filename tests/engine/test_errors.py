@@ -142,7 +142,7 @@ def test_a_refusal_gives_the_reason(case: str) -> None:
 
 @pytest.mark.skipif(cuda_available(), reason="there is a device that the engine can use")
 def test_a_missing_device_is_named() -> None:
-    with pytest.raises(UnavailableError, match="CUDA: .*; use the CPU"):
+    with pytest.raises(UnavailableError, match=r"CUDA: .*; use the CPU"):
         find(backend="cuda", masks=None)
 
 
