@@ -68,10 +68,11 @@ def test_flow_leads_to_the_same_point_of_the_same_thing(seed: int, start: float,
     landed_x = np.rint(x + flow[y, x, 0]).astype(int)
     landed_y = np.rint(y + flow[y, x, 1]).astype(int)
     assert np.array_equal(here.seen[y, x], there.seen[landed_y, landed_x])
-    # The landing is rounded to a pixel; parts stretch by at most a few times (a blinking eye: four).
+    # The landing is rounded to a pixel; parts stretch by at most a few times (a blinking eye: four, on fewer than one
+    # pixel in a hundred).
     for own, other in zip(here.rest, there.rest, strict=True):
         off = np.abs(own[y, x] - other[landed_y, landed_x]) * SIZE[1]
-        assert np.quantile(off, 0.999) < 0.75
+        assert np.quantile(off, 0.99) < 0.75
         assert off.max() < 4
 
 
