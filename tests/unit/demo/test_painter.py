@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from demo.painter import LABELS, SEASONS, STYLES, TIMES, Scene, caption, draw, paint, paint_clip, truth
 from demo.painter.captions import SEASON_WORDS, STYLE_WORDS, TIME_WORDS
@@ -58,7 +59,19 @@ def test_a_quarter_of_the_scenes_is_abstract() -> None:
     assert set(kinds) == {"landscape", "shapes", "portrait"}
 
 
+def pixels_of_the_thing_a_pixel(seen: NDArray[np.uint8], rest: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far a thing's own coordinate goes from each pixel to its neighbours on the same thing, at most."""
+    steps = np.zeros(rest.shape, np.float32)
+    for axis in (0, 1):
+        step = np.abs(np.diff(rest, axis=axis)) * SIZE[1] * (np.diff(seen.astype(int), axis=axis) == 0)
+        before, after = ((0, 1), (0, 0)), ((1, 0), (0, 0))
+        for pad in (before, after):
+            steps = np.maximum(steps, np.pad(step, pad if axis == 0 else pad[::-1]))
+    return steps
+
+
 @settings(max_examples=15, deadline=None)
+@example(seed=49, start=51.0, span=4)
 @given(seed=seeds, start=st.floats(0, 60), span=st.integers(1, 4))
 def test_flow_leads_to_the_same_point_of_the_same_thing(seed: int, start: float, span: int) -> None:
     scene = Scene.from_seed(seed)
@@ -68,11 +81,11 @@ def test_flow_leads_to_the_same_point_of_the_same_thing(seed: int, start: float,
     landed_x = np.rint(x + flow[y, x, 0]).astype(int)
     landed_y = np.rint(y + flow[y, x, 1]).astype(int)
     assert np.array_equal(here.seen[y, x], there.seen[landed_y, landed_x])
-    # The landing is rounded to a pixel; parts stretch by at most a few times (a blinking eye: four, on fewer than one
-    # pixel in a hundred).
+    # The landing is rounded to a pixel, which is more of a thing where it is squeezed (a blinking eye: four times).
     for own, other in zip(here.rest, there.rest, strict=True):
         off = np.abs(own[y, x] - other[landed_y, landed_x]) * SIZE[1]
-        assert np.quantile(off, 0.99) < 0.75
+        squeeze = np.maximum(1, pixels_of_the_thing_a_pixel(there.seen, other)[landed_y, landed_x])
+        assert np.quantile(off / squeeze, 0.999) < 0.75
         assert off.max() < 4
 
 
