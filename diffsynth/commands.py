@@ -77,6 +77,8 @@ def _show_check(piece: Piece, prediction: Prediction, console: Console) -> None:
     frames = "unknown until decoded" if prediction.frames is None else str(prediction.frames)
     console.print(f"frames     {frames}, {prediction.width}×{prediction.height}", highlight=False)
     console.print(f"disk       {_size(prediction.disk_bytes)}", highlight=False)
+    if prediction.memory_bytes is not None:
+        console.print(f"memory     {_size(prediction.memory_bytes)} at least", highlight=False)
     downloads = ", ".join(prediction.downloads) or "none"
     console.print(f"downloads  {downloads}", highlight=False, markup=False, soft_wrap=True)
     for remark in prediction.remarks:

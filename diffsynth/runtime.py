@@ -6,6 +6,7 @@ This is the only file that knows device names; torch is imported when a device i
 import hashlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from diffsynth.errors import UnavailableError
@@ -57,9 +58,50 @@ class Runtime:
         if self.torch_device().type == "cuda":
             torch.cuda.empty_cache()
 
+    def free_memory(self) -> int:
+        """Bytes that are free on the device, or on this machine within what its container allows."""
+        import torch
+
+        if self.torch_device().type == "cuda":
+            return int(torch.cuda.mem_get_info()[0])
+        return free_host_memory()
+
     def thread_count(self) -> int:
         """Threads for native code: as many as were asked for, else as many cores as this process may use."""
         return self.threads or available_cores()
+
+
+def free_host_memory() -> int:
+    """Bytes that this process may still take. Where the system does not tell, a guess that suits a small machine."""
+    found = [_meminfo("MemAvailable"), _control_group()]
+    return min((each for each in found if each is not None), default=4 * 10**9)
+
+
+def _meminfo(name: str) -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
+
+
+def _control_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What a container's limit leaves."""
+    try:
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = (folder / "memory.current").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return None if limit == "max" else max(int(limit) - int(used), 0)
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether an error says that the device, or this machine, has no more memory."""
+    import torch
+
+    if isinstance(problem, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "not enough memory" in str(problem) or "can't allocate memory" in str(problem)
 
 
 def available_cores() -> int:

@@ -22,6 +22,8 @@ class Prediction:
     width: int
     disk_bytes: int | None
     """About the most that the run folder holds at a time; None where the number of frames is unknown."""
+    memory_bytes: int | None = None
+    """The device memory that a run can't do without; None where nothing tells it."""
     downloads: tuple[str, ...] = ()
     """Models that are not on this machine yet."""
     remarks: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """`stylize`: a clip, a prompt and ControlNets in; a stylized clip that holds still where the source does out."""
 
-import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -9,57 +9,71 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from diffsynth import hub
-from diffsynth.config import ConfigModel, Contradiction, ModelRef, OptionalPath, Respelled, select
+from diffsynth.attention.patterns import FIRST, LARGEST, NAMES, REFERENCE, Entry, named
+from diffsynth.config import Contradiction, ModelRef, OptionalPath, Respelled, select
 from diffsynth.config.fields import ExistingPath, hub_id
-from diffsynth.errors import UnavailableError
-from diffsynth.processors import PROCESSOR_NAMES, ProcessorConfig, ProcessorName, canonical_name
-from diffsynth.runtime import Runtime
+from diffsynth.runtime import PrecisionName, Runtime
+from diffsynth.sd.layout import floored
 from diffsynth.smoothers import SmootherConfig, SmootherName
 from diffsynth.tasks.base import Prediction, Task
 from diffsynth.tasks.clip import ClipTaskConfig
+from diffsynth.tasks.controlnets import LIST_SCHEMAS, ControlNetConfig, join_parallel_lists, select_processor
+from diffsynth.tasks.foresight import Load, foresee
 
-PARALLEL_LISTS = {"controlnet_model_id": "model_id", "controlnet_processor": "processor", "controlnet_scale": "scale"}
-"""The seed's three lists of the same length, and the key of one ControlNet that each of them holds."""
-LIST_SCHEMAS: dict[str, dict[str, Any]] = {
-    key: {"type": "array", "description": f"`{short}` of each of the `controlnets`, as an older spelling."}
-    for key, short in PARALLEL_LISTS.items()
-}
-REFERENCE = re.compile(r"reference_(\d+)")
+AttentionMode = Literal["shared", "window"]
+Backend = Literal["auto", "sdpa", "xformers", "plain"]
+SchedulerName = Literal["auto", "seed_ddim", "ddim"]
+MemoryMode = Literal["auto", "low"]
 
 
-def _pattern_entry(value: Any) -> int | str:
-    if (isinstance(value, int) and not isinstance(value, bool)) or (
-        isinstance(value, str) and REFERENCE.fullmatch(value)
-    ):
-        return value
+def _pattern(value: Any) -> str | tuple[Entry, ...]:
+    if isinstance(value, str):
+        if named(value) is not None:
+            return value
+        raise PydanticCustomError(
+            "path",
+            "{sentence}",
+            {"sentence": f"names no pattern; known are {', '.join(NAMES)} (k and n from 1 to {LARGEST})"},
+        )
+    if isinstance(value, list | tuple) and value and all(map(_is_entry, value)):
+        return tuple(value)
     raise PydanticCustomError(
-        "path", 'must be a frame offset like -1, 0 or 1, or "reference_k" for the k-th of frames_reference', {}
+        "path",
+        'must be a list of frame offsets like -1, 0 or 1, "first", or "reference_k" for the k-th of frames_reference; '
+        "or the name of a pattern",
+        {},
     )
 
 
-PatternEntry = Annotated[
+def _is_entry(value: Any) -> bool:
+    if isinstance(value, str):
+        return value == FIRST or REFERENCE.fullmatch(value) is not None
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+PatternField = Annotated[
     Any,
-    BeforeValidator(_pattern_entry),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^reference_\d+$"}]}),
+    BeforeValidator(_pattern),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^(self|first\+previous|seed|sliding\(\d+\)|keys\(\d+\))$"},
+                {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        "anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^(first|reference_\d+)$"}]
+                    },
+                },
+            ]
+        }
+    ),
 ]
 
 
 def _none_is_empty(value: Any) -> Any:
     """The seed says to leave the list empty, which its configs do with `[]`, `null` and `""`."""
     return () if value in (None, "") else value
-
-
-class ControlNetConfig(ConfigModel):
-    """One ControlNet, what it looks at, and how much it counts."""
-
-    model_id: ModelRef
-    """A local folder, or an id on the hub."""
-    processor: ProcessorName
-    """What turns frames into the condition."""
-    scale: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of this net; 0 switches it off."""
-    processor_config: ProcessorConfig | None = None
-    """Settings of the processor."""
 
 
 class StylizeConfig(ClipTaskConfig):
@@ -82,12 +96,37 @@ class StylizeConfig(ClipTaskConfig):
     """The picture that a shuffle ControlNet takes its look from."""
     frames_reference: Annotated[tuple[ExistingPath, ...], Field(strict=False), BeforeValidator(_none_is_empty)] = ()
     """Pictures that frames may attend to, as `reference_0`, `reference_1` and so on."""
-    combine_pattern: Annotated[tuple[PatternEntry, ...], Field(strict=False, min_length=1)] = (-10000, -1, 0, 1)
-    """What each frame attends to: offsets to other frames (0 is itself; past an end is the end), and references."""
+    combine_pattern: PatternField = (-10000, -1, 0, 1)
+    """What each frame attends to: offsets to other frames (0 is itself; past an end is the end), `"first"` and
+    references. Or by name: `"self"`, `"first+previous"`, `"sliding(k)"`, `"seed"` (the default), `"keys(n)"`."""
+    attention_mode: AttentionMode = "shared"
+    """`shared`: each frame goes through the networks once a step and attends to its neighbours' tokens. `window`: each
+    frame goes through together with its neighbours, which takes that many times as long."""
+    attention_backend: Backend = "auto"
+    """What computes attention. `auto` is torch's own."""
+    chunk_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
+    """How many frames go through the networks together; `auto` chooses by the free memory."""
+    halo: Annotated[int, Field(ge=0, le=16)] = 2
+    """How many rings of neighbours around a chunk go through with it, so that its borders don't show."""
+    memory: MemoryMode = "auto"
+    """`low` keeps each network on the device only while it computes: less memory, more time."""
+    dtype: PrecisionName = "auto"
+    """Precision of the networks; `auto` is half precision on CUDA and full elsewhere."""
+    vae: ModelRef | None = None
+    """Another autoencoder for the checkpoint: a local folder, or an id on the hub."""
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 20
     """Denoising steps."""
+    guidance_scale: Annotated[float, Field(ge=1, le=50)] = 7.5
+    """How much the prompt counts against the negative prompt; 1 leaves the negative prompt out."""
+    scheduler: SchedulerName = "auto"
+    """`seed_ddim` is right for plain checkpoints, `ddim` follows the checkpoint's own scheduler settings; `auto` takes
+    the first where it fits, else the second."""
     seed_of_noise: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the initial noise."""
+    noise: Literal["shared", "per_frame"] = "shared"
+    """`shared` starts all frames from one noise, which keeps them alike; `per_frame` draws one for each."""
+    preview: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Render only so many frames, spread evenly over the clip, without smoothing: a quick look at the settings."""
     img2img_strength: Annotated[float, Field(ge=0, le=1)] = 1.0
     """1 renders from noise alone; less keeps more of the input's own look."""
     smoother: SmootherName | None = None
@@ -108,23 +147,23 @@ class StylizeConfig(ClipTaskConfig):
     @classmethod
     def respell(cls, tree: dict[str, Any]) -> Respelled:
         respelled = Respelled(dict(tree))
-        _join_parallel_lists(respelled)
+        join_parallel_lists(respelled)
         for name in ("smoother", "post_smoother"):
             select(respelled, name, f"{name}_config", get_args(SmootherName))
         nets = respelled.tree.get("controlnets")
         if isinstance(nets, list):
-            respelled.tree["controlnets"] = [_select_processor(respelled, net) for net in nets]
+            respelled.tree["controlnets"] = [select_processor(respelled, net) for net in nets]
         return respelled
 
     def contradictions(self) -> Iterator[Contradiction]:
         yield from super().contradictions()
-        if 0 not in self.combine_pattern:
+        if 0 not in self.pattern():
             yield Contradiction(
                 ("combine_pattern",),
                 f'"combine_pattern" is {list(self.combine_pattern)}; it must contain 0, the frame itself.',
             )
         count = len(self.frames_reference)
-        for entry in self.combine_pattern:
+        for entry in self.pattern():
             match = REFERENCE.fullmatch(entry) if isinstance(entry, str) else None
             if match and int(match[1]) >= count:
                 have = f"has {count} image{'s' if count != 1 else ''}" if count else "is empty"
@@ -134,6 +173,8 @@ class StylizeConfig(ClipTaskConfig):
                     f'combine_pattern names "{entry}", but frames_reference {have}.'
                     f"\n  {use} a path to frames_reference.",
                 )
+        for index, net in enumerate(self.controlnets):
+            yield from net.contradictions(f"controlnets[{index}]")
         if (
             any(net.processor == "ControlnetImageProcesserShuffle" for net in self.controlnets)
             and self.style_image is None
@@ -149,73 +190,69 @@ class StylizeConfig(ClipTaskConfig):
                 '"extra_deflickering_range" and "post_smoother" both smooth the finished frames. Keep one of them.',
             )
 
+    def pattern(self) -> tuple[Entry, ...]:
+        """The pattern's entries, whatever it was called."""
+        text = self.combine_pattern
+        return (named(text) or ()) if isinstance(text, str) else tuple(text)
+
     def inputs(self) -> dict[str, Path]:
         references = {f"frames_reference[{index}]": path for index, path in enumerate(self.frames_reference)}
         style = {"style_image": self.style_image} if self.style_image else {}
-        return {**super().inputs(), **style, **references}
+        ready = {
+            f"controlnets[{i}].condition": net.condition for i, net in enumerate(self.controlnets) if net.condition
+        }
+        return {**super().inputs(), **style, **references, **ready}
 
     def predict(self) -> Prediction:
         plain = super().predict()
         settings = [net.processor_config for net in self.controlnets if net.processor_config is not None]
         weights = [model for each in settings for model in each.models()]
-        models = dict.fromkeys((self.model_id, *(net.model_id for net in self.controlnets), *weights))
+        vae = (self.vae,) if self.vae else ()
+        models = dict.fromkeys((self.model_id, *vae, *(net.model_id for net in self.controlnets), *weights))
         ids = [each for each in map(hub_id, models) if each]
-        remarks = tuple(f"{old} is no longer on the hub; use {hub.MOVED[old]}." for old in ids if old in hub.MOVED)
+        moved = [f"{old} is no longer on the hub; use {hub.MOVED[old]}." for old in ids if old in hub.MOVED]
+        foreseen = foresee(self._load(), plain)
+        disk = None if plain.disk_bytes is None else plain.disk_bytes + foreseen.disk_bytes
         return Prediction(
             plain.frames,
-            plain.height // 8 * 8,
-            plain.width // 8 * 8,
-            plain.disk_bytes,
+            floored(plain.height),
+            floored(plain.width),
+            disk,
+            memory_bytes=foreseen.memory_bytes,
             downloads=tuple(each for each in ids if not hub.is_cached(each)),
-            remarks=(*remarks, 'The task "stylize" is not built yet: this config can be checked, but not run.'),
+            remarks=(*plain.remarks, *moved, *foreseen.remarks),
+        )
+
+    def _load(self) -> Load:
+        def folder(reference: str) -> Path | None:
+            return Path(reference) if hub_id(reference) is None else None
+
+        return Load(
+            folder(self.model_id),
+            [folder(net.model_id) for net in self.controlnets if net.counts],
+            self.pattern(),
+            self.halo,
+            self.attention_mode == "shared",
+            None if self.chunk_size == "auto" else self.chunk_size,
+            sides=1 if self.guidance_scale == 1 else 2,
+            itemsize=2 if self.dtype in ("float16", "bfloat16") else 4,
         )
 
     def build(self, runtime: Runtime) -> Task:
-        raise UnavailableError(
-            'The task "stylize" is not built yet: its configs can be checked (diffsynth check), but not run. '
-            "See CHANGELOG.md for what is there; the task transcode runs."
+        from diffsynth.tasks.stylize_clip import Stylize
+        from diffsynth.tasks.stylize_parts import Look, load_deflicker, load_model
+
+        runtime = replace(runtime, dtype=self.dtype)
+        model, controls = load_model(self, runtime)
+        look = Look(
+            self.guidance_scale,
+            self.attention_mode,
+            self.pattern(),
+            self.halo,
+            None if self.chunk_size == "auto" else self.chunk_size,
+            self.seed_of_noise,
+            self.noise == "shared",
+            self.img2img_strength,
         )
-
-
-def _join_parallel_lists(respelled: Respelled) -> None:
-    """Three lists, entry by entry, to one list of ControlNets; messages go on to name the lists."""
-    tree = respelled.tree
-    lists = {key: tree.pop(key) for key in PARALLEL_LISTS if key in tree}
-    if not lists:
-        return
-    if "controlnets" in tree:
-        respelled.problems.append(
-            f'"controlnets" and "{next(iter(lists))}" say the same in two ways. Keep one of them.'
-        )
-        return
-    wrong = [key for key, value in lists.items() if not isinstance(value, list)]
-    if wrong:
-        respelled.problems.extend(f'"{key}" must be a list: […].' for key in wrong)
-        return
-    lengths = {key: len(value) for key, value in lists.items()}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-        respelled.problems.append(f"the lists of the ControlNets must be equally long; {counts}.")
-        return
-    count = max(lengths.values())
-    tree["controlnets"] = [
-        {PARALLEL_LISTS[key]: values[index] for key, values in lists.items()} for index in range(count)
-    ]
-    respelled.aliases.update(
-        {
-            f"controlnets[{index}].{short}": f"{key}[{index}]"
-            for key, short in PARALLEL_LISTS.items()
-            for index in range(count)
-        }
-    )
-
-
-def _select_processor(respelled: Respelled, net: Any) -> Any:
-    if not isinstance(net, dict):
-        return net
-    one = Respelled(dict(net))
-    if "processor" in one.tree:
-        one.tree["processor"] = canonical_name(one.tree["processor"])
-    select(one, "processor", "processor_config", PROCESSOR_NAMES)
-    respelled.problems.extend(one.problems)
-    return one.tree
+        deflicker = load_deflicker(self, runtime)
+        return Stylize(self.reader(), self.writer(), model, controls, look, deflicker, self.preview, runtime)

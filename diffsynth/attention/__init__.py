@@ -1,0 +1,1 @@
+"""Which frames a frame attends to, and the attention that lets it."""

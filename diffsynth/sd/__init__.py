@@ -1,0 +1,1 @@
+"""Stable Diffusion: its parts from disk or the hub, and what they say to a clip."""

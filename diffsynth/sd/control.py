@@ -1,0 +1,128 @@
+"""ControlNets: what they read of a clip, and what they add to the denoiser."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diffsynth.arrays import ArrayStore, ArrayWriter
+from diffsynth.attention.patterns import Reference, Source
+from diffsynth.diffusion.schedule import Step
+from diffsynth.frames import Image
+from diffsynth.processors.base import Frames
+from diffsynth.processors.inpaint import condition_values
+from diffsynth.sd.placement import Placement
+
+KEPT_BYTES = 4 << 30
+"""Of a condition's first layers so much is kept on disk; what lies beyond is computed anew at each step."""
+
+
+class ControlBranch:
+    """A ControlNet with its weight and the part of the steps in which it acts."""
+
+    def __init__(self, network: Any, placement: Placement, scale: float, start: float, end: float) -> None:
+        # Its first layers look at the condition alone: they run once a frame, not once a step.
+        self.embedder: nn.Module = network.controlnet_cond_embedding
+        network.controlnet_cond_embedding = nn.Identity()
+        self.network = network
+        self.placement = placement
+        self.scale = scale
+        self.start, self.end = start, end
+
+    @property
+    def pooled(self) -> bool:
+        """Whether it says the same everywhere, and nothing to the negative prompt."""
+        return bool(self.network.config.global_pool_conditions)
+
+    def acts(self, step: Step, steps: int) -> bool:
+        return self.start <= step.index / steps and (step.index + 1) / steps <= self.end + 1e-9
+
+    @torch.inference_mode()
+    def embed(self, found: Image, alpha: Image | None) -> Tensor:
+        """(1, C, h, w) float32 on the CPU, of one map."""
+        values = torch.from_numpy(condition_values(found, alpha)).permute(2, 0, 1)[None]
+        if str(self.network.config.controlnet_conditioning_channel_order) == "bgr":
+            values = values.flip(1)
+        with self.placement.present(self.embedder):
+            embedded: Tensor = self.embedder(self.placement.tensor(values)).float().cpu()
+        return embedded
+
+    def __call__(self, latents: Tensor, step: Step, words: Tensor, condition: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What it adds to the denoiser's skips and middle, already weighted."""
+        down, middle = self.network(
+            latents,
+            step.timestep,
+            encoder_hidden_states=words,
+            controlnet_cond=condition,
+            conditioning_scale=self.scale,
+            return_dict=False,
+        )
+        return list(down), middle
+
+
+class Maps(Protocol):
+    """A clip's maps at the size of the denoiser's pictures, by frame, and those of the references."""
+
+    def __len__(self) -> int: ...
+    def map(self, source: Source) -> tuple[Image, Image | None]: ...
+
+
+@dataclass(frozen=True)
+class ClipMaps:
+    """Maps of the clip's frames, and of each reference. A single map serves every frame."""
+
+    frames: Frames
+    references: Sequence[Frames]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def map(self, source: Source) -> tuple[Image, Image | None]:
+        if isinstance(source, Reference):
+            return _map(self.references[source.number], 0)
+        return _map(self.frames, min(source, len(self.frames) - 1))
+
+
+def _map(frames: Frames, position: int) -> tuple[Image, Image | None]:
+    return frames[position], frames.alpha(position) if frames.has_alpha else None
+
+
+class Condition:
+    """A clip's maps as a ControlNet's first layers see them, kept on disk."""
+
+    def __init__(self, branch: ControlBranch, maps: Maps, kept: ArrayStore) -> None:
+        self._branch, self._maps, self._kept = branch, maps, kept
+        self._references: dict[Reference, Tensor] = {}
+
+    def rows(self, sources: Sequence[Source]) -> Tensor:
+        """(n, C, h, w) float32 on the CPU."""
+        return torch.cat([self._row(source) for source in sources])
+
+    def _row(self, source: Source) -> Tensor:
+        if isinstance(source, Reference):
+            if source not in self._references:
+                self._references[source] = self._branch.embed(*self._maps.map(source))
+            return self._references[source]
+        position = min(source, len(self._maps) - 1)
+        if position < len(self._kept):
+            return torch.from_numpy(self._kept.read([position])).float()
+        return self._branch.embed(*self._maps.map(position))
+
+
+def keep(branch: ControlBranch, maps: Maps, writer: ArrayWriter, position: int) -> None:
+    """Embed the map of one frame and store it, in the precision that the network computes in."""
+    embedded = branch.embed(*maps.map(position)).numpy()
+    writer.append(embedded.astype(writer.dtype))
+
+
+def kept_dtype(dtype: torch.dtype) -> str:
+    """NumPy knows no bfloat16; float32 holds it exactly."""
+    return "float16" if dtype == torch.float16 else "float32"
+
+
+def kept_count(frames: int, shape: Sequence[int], dtype: str) -> int:
+    """How many frames' embeddings fit the limit."""
+    return min(frames, KEPT_BYTES // (int(np.prod(shape)) * np.dtype(dtype).itemsize))

@@ -1,0 +1,175 @@
+"""What the networks say to a chunk of frames: ControlNets, denoiser and guidance, with attention across frames."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from diffsynth.attention.cross_frame import Attend, CrossFrameAttention, Links
+from diffsynth.attention.patterns import Batch, Entry, Reference, Source, shared_batch, window_batch
+from diffsynth.diffusion.denoise import Read
+from diffsynth.diffusion.schedule import Schedule, Step
+from diffsynth.runtime import torch_generator
+from diffsynth.sd.control import Condition, ControlBranch
+from diffsynth.sd.placement import Placement
+from diffsynth.sd.text import Words
+
+AttentionMode = Literal["shared", "window"]
+NEGATIVE, POSITIVE = 0, 1
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A denoiser and its ControlNets, whose attention layers all follow the same links."""
+
+    unet: Any
+    branches: tuple[ControlBranch, ...]
+    links: Links
+    placement: Placement
+
+    @classmethod
+    def linked(cls, unet: Any, branches: Sequence[ControlBranch], attend: Attend, placement: Placement) -> "Networks":
+        links = Links()
+        for network in (unet, *(branch.network for branch in branches)):
+            network.set_attn_processor(CrossFrameAttention(links, attend))
+        return cls(unet, tuple(branches), links, placement)
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Who attends to whom, and how that is computed."""
+
+    mode: AttentionMode
+    pattern: tuple[Entry, ...]
+    halo: int
+    count: int
+
+    def around(self) -> int:
+        """Rows beside a chunk's own, in the middle of a long clip."""
+        middle = self.count // 2
+        return len(shared_batch(self.pattern, range(middle, middle + 1), self.count, self.halo).rows) - 1
+
+    def batches(self, chunk: range) -> Iterator[Batch]:
+        if self.mode == "shared":
+            yield shared_batch(self.pattern, chunk, self.count, self.halo)
+        else:
+            for frame in chunk:
+                yield window_batch(self.pattern, frame, self.count)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise that a clip begins with."""
+
+    shape: tuple[int, int, int]
+    seed: int
+    shared: bool = True
+
+    def of(self, frame: int) -> Tensor:
+        """(C, h, w) float32; the seed's way is one noise for all frames."""
+        generator = torch.Generator("cpu").manual_seed(self.seed)
+        if not self.shared:
+            generator = torch_generator(self.seed, "noise", frame)
+        return torch.randn((1, *self.shape), generator=generator)[0]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Answers for one clip."""
+
+    networks: Networks
+    conditions: tuple[Condition, ...]
+    words: Words
+    guidance: float
+    schedule: Schedule
+    neighbourhood: Neighbourhood
+    noise: Noise
+    references: Tensor | None = None
+    """(R, C, h, w) clean latents of the reference pictures."""
+
+    @torch.inference_mode()
+    def __call__(self, read: Read, chunk: range, step: Step) -> Tensor:
+        return torch.cat([self._guided(batch, read, step) for batch in self.neighbourhood.batches(chunk)])
+
+    def _guided(self, batch: Batch, read: Read, step: Step) -> Tensor:
+        latents = self._latents(batch, read, step)
+        sides: tuple[tuple[int, ...], ...] = ((NEGATIVE, POSITIVE),)
+        if self.guidance == 1:
+            sides = ((POSITIVE,),)
+        elif self.neighbourhood.mode == "window":
+            sides = ((NEGATIVE,), (POSITIVE,))
+        answers = torch.cat([self._answers(batch, latents, step, each) for each in sides])
+        if self.guidance == 1:
+            return answers[0]
+        negative, positive = answers
+        return negative + self.guidance * (positive - negative)
+
+    def _words(self, sides: tuple[int, ...]) -> Tensor:
+        if len(sides) == 2:
+            return self.words.together
+        return self.words.positive if sides == (POSITIVE,) else self.words.negative
+
+    def _latents(self, batch: Batch, read: Read, step: Step) -> Tensor:
+        """(rows, C, h, w); the references' are as noisy as the frames'."""
+        frames = [row for row in batch.rows if isinstance(row, int)]
+        known: dict[Source, Tensor] = dict(zip(frames, read(frames), strict=True))
+        noise_of = batch.rows[batch.wanted[0]] if self.neighbourhood.mode == "window" else 0
+        assert isinstance(noise_of, int)
+        for row in batch.rows:
+            if isinstance(row, Reference):
+                assert self.references is not None
+                known[row] = self.schedule.noised(self.references[row.number], self.noise.of(noise_of), step)
+        return torch.stack([known[row] for row in batch.rows])
+
+    def _answers(self, batch: Batch, latents: Tensor, step: Step, sides: tuple[int, ...]) -> Tensor:
+        """(sides, wanted, C, h, w) float32 on the CPU: the denoiser's word on each side of the guidance."""
+        networks, count = self.networks, len(batch.rows)
+        placed = networks.placement.tensor(latents.repeat(len(sides), 1, 1, 1))
+        words = networks.placement.tensor(self._words(sides)).repeat_interleave(count, 0)
+        with networks.links.of(batch, len(sides), placed.device):
+            down, middle = self._residuals(batch, placed, words, step, sides)
+            with networks.placement.present(networks.unet):
+                answers = networks.unet(
+                    placed,
+                    step.timestep,
+                    encoder_hidden_states=words,
+                    down_block_additional_residuals=down or None,
+                    mid_block_additional_residual=middle,
+                    return_dict=False,
+                )[0]
+        return answers.unflatten(0, (len(sides), count))[:, list(batch.wanted)].float().cpu()  # type: ignore[no-any-return]
+
+    def _residuals(
+        self, batch: Batch, latents: Tensor, words: Tensor, step: Step, sides: tuple[int, ...]
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """The sum of what the acting ControlNets say."""
+        total: list[Tensor] = []
+        for branch, condition in zip(self.networks.branches, self.conditions, strict=True):
+            if not branch.acts(step, len(self.schedule.steps)) or (branch.pooled and sides == (NEGATIVE,)):
+                continue
+            seen = self.networks.placement.tensor(condition.rows(batch.rows))
+            with self.networks.placement.present(branch.network):
+                parts = self._branch(branch, batch, latents, words, step, seen, sides)
+            total = parts if not total else [one + other for one, other in zip(total, parts, strict=True)]
+        return (total[:-1], total[-1]) if total else ([], None)
+
+    def _branch(
+        self,
+        branch: ControlBranch,
+        batch: Batch,
+        latents: Tensor,
+        words: Tensor,
+        step: Step,
+        seen: Tensor,
+        sides: tuple[int, ...],
+    ) -> list[Tensor]:
+        if not (branch.pooled and len(sides) == 2):
+            down, middle = branch(latents, step, words, seen.repeat(len(sides), 1, 1, 1))
+            return [*down, middle]
+        # Only the positive side hears it.
+        positive = slice(len(batch.rows), None)
+        with self.networks.links.of(batch, 1, latents.device):
+            down, middle = branch(latents[positive], step, words[positive], seen)
+        return [torch.cat([torch.zeros_like(each), each]) for each in (*down, middle)]

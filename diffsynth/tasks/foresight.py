@@ -1,0 +1,86 @@
+"""What a stylization will take of memory and disk, told from the settings of its networks; no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffsynth.attention.patterns import Entry, shared_batch, window_batch
+from diffsynth.sd.layout import LATENT_SCALE, file_bytes, floored, read_settings
+from diffsynth.sd.memory import LARGEST_CHUNK, Demand, demand
+from diffsynth.tasks.base import Prediction
+
+CONDITION_CHANNELS = 320
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """Beside what reading and writing the clip take."""
+
+    memory_bytes: int | None
+    disk_bytes: int
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Load:
+    """What decides how much a stylization takes."""
+
+    checkpoint: Path | None
+    """None where it is on the hub."""
+    nets: Sequence[Path | None]
+    """Those that act."""
+    pattern: tuple[Entry, ...]
+    halo: int
+    shared: bool
+    chunk: int | None
+    sides: int
+    itemsize: int
+
+
+def foresee(load: Load, plain: Prediction) -> Foresight:
+    """For a clip of as many frames as `plain` says, at its size."""
+    height, width = floored(plain.height), floored(plain.width)
+    frames = plain.frames or 0
+    latent_bytes = 2 * frames * (height // LATENT_SCALE) * (width // LATENT_SCALE) * 4 * 4
+    condition_bytes = len(load.nets) * frames * (height // LATENT_SCALE) * (width // LATENT_SCALE) * CONDITION_CHANNELS
+    disk = latent_bytes + condition_bytes * load.itemsize + 4 * frames * height * width * 3
+    if load.checkpoint is None or not (load.checkpoint / "unet" / "config.json").is_file():
+        return Foresight(None, disk)
+    needed = demand_of(load, load.checkpoint, height, width)
+    chunk = load.chunk or LARGEST_CHUNK
+    smallest = needed.peak(rows(load, 1, plain.frames))
+    wanted = needed.peak(rows(load, chunk, plain.frames))
+    remark = f"About {_size(smallest)} of device memory are needed; {_size(wanted)} are used where there is as much."
+    return Foresight(smallest, disk, (remark,))
+
+
+def demand_of(load: Load, checkpoint: Path, height: int, width: int) -> Demand:
+    """Files hold half or full precision; on the device all of them are of the run's."""
+    unet = read_settings(checkpoint / "unet" / "config.json")
+    files = [checkpoint / "unet", checkpoint / "vae", *(net for net in load.nets if net is not None)]
+    weights = sum(_on_device(folder, load.itemsize) for folder in files)
+    return demand(unet, weights, height, width, pattern=len(load.pattern), sides=load.sides, itemsize=load.itemsize)
+
+
+def rows(load: Load, chunk: int, frames: int | None) -> int:
+    """Rows that go through the networks together for a chunk in the middle of the clip."""
+    count = frames or 10_000
+    if not load.shared:
+        return len(window_batch(load.pattern, count // 2, count).rows)
+    start = max((count - chunk) // 2, 0)
+    return len(shared_batch(load.pattern, range(start, min(start + chunk, count)), count, load.halo).rows)
+
+
+def _on_device(folder: Path, itemsize: int) -> int:
+    """A network's weights in the run's precision. The first file's header tells which one it was saved in."""
+    file = next(iter(sorted(folder.glob("*.safetensors"))), None)
+    saved = 4
+    if file is not None:
+        with file.open("rb") as opened:
+            head = opened.read(1 << 16)
+        saved = 2 if b'"F16"' in head or b'"BF16"' in head else 4
+    return file_bytes(folder) * itemsize // saved
+
+
+def _size(count: int) -> str:
+    return f"{count / 10**9:.1f} GB" if count >= 10**8 else f"{count / 10**6:.0f} MB"

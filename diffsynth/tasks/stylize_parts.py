@@ -1,0 +1,168 @@
+"""What a stylization is made of, and how it comes from a config."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffsynth.attention.cross_frame import attention
+from diffsynth.attention.patterns import Entry
+from diffsynth.diffusion.schedule import Schedule, schedule
+from diffsynth.processors.base import Processor
+from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
+from diffsynth.processors.weights import folder_identity
+from diffsynth.runtime import Runtime
+from diffsynth.sd.control import ControlBranch
+from diffsynth.sd.layout import (
+    CheckpointLayout,
+    check_controlnet,
+    check_vae,
+    checkpoint_folder,
+    network_folder,
+    read_checkpoint,
+    read_settings,
+    require_weights,
+)
+from diffsynth.sd.load import channels_last, load_network, load_tokenizer
+from diffsynth.sd.placement import Placement
+from diffsynth.sd.predict import AttentionMode, Networks
+from diffsynth.sd.text import Words, encode_prompts
+from diffsynth.sd.vae import Vae
+from diffsynth.smoothers.base import Smoother
+from diffsynth.smoothers.ebsynth_smoother import EbsynthSmootherConfig
+from diffsynth.tasks.controlnets import ControlNetConfig
+
+if TYPE_CHECKING:
+    from diffsynth.tasks.stylize import StylizeConfig
+
+
+@dataclass(frozen=True)
+class Control:
+    """A ControlNet and where its maps come from."""
+
+    branch: ControlBranch
+    processor: Processor | None
+    ready: str | None
+    """The key of the input that holds ready-made maps."""
+    of_style: bool
+    """Whether it looks at the style image, and not at the frames."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What was loaded from checkpoints."""
+
+    networks: Networks
+    vae: Vae
+    words: Words
+    schedule: Schedule
+    vae_identity: str
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """All networks on the device, and on the host again for what comes between two clips."""
+        parts = [self.networks.unet, self.vae.network]
+        parts += [each for branch in self.networks.branches for each in (branch.network, branch.embedder)]
+        with self.networks.placement.session(parts):
+            yield
+
+
+@dataclass(frozen=True)
+class Look:
+    """What decides the result beside the networks."""
+
+    guidance: float
+    mode: AttentionMode
+    pattern: tuple[Entry, ...]
+    halo: int
+    chunk: int | None
+    """None: as many frames as the memory allows."""
+    seed: int
+    shared_noise: bool
+    strength: float
+
+
+@dataclass(frozen=True)
+class Deflicker:
+    """What takes the flicker out, between steps and afterwards."""
+
+    smoother: Smoother | None
+    interval: int
+    ignored: int
+    post: Smoother | None
+
+
+def load_model(config: "StylizeConfig", runtime: Runtime) -> tuple[Model, tuple[Control, ...]]:
+    """All networks of a config, checked for each other before the first weight is read."""
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    layout = read_checkpoint(checkpoint_folder(config.model_id))
+    nets = [net for net in config.controlnets if net.counts]
+    folders = [_controlnet_folder(net, layout) for net in nets]
+    vae_folder = _vae_folder(config.vae, layout)
+    placement = Placement(runtime.torch_device(), runtime.torch_dtype(), config.memory)
+    where = str(layout.folder / "scheduler" / "scheduler_config.json")
+    steps = schedule(config.scheduler, layout.scheduler, config.num_inference_steps, where)
+    words = _words(layout.folder, config.negative_prompt, config.prompt, placement)
+    controls = tuple(
+        Control(
+            ControlBranch(
+                channels_last(load_network(ControlNetModel, folder, placement.dtype)),
+                placement,
+                net.scale,
+                net.start,
+                net.end,
+            ),
+            None if net.processor_config is None else net.processor_config.build(runtime),
+            f"controlnets[{config.controlnets.index(net)}].condition" if net.condition else None,
+            isinstance(net.processor_config, ControlnetImageProcessorShuffleConfig),
+        )
+        for net, folder in zip(nets, folders, strict=True)
+    )
+    unet = channels_last(load_network(UNet2DConditionModel, layout.folder / "unet", placement.dtype))
+    networks = Networks.linked(unet, [each.branch for each in controls], attention(config.attention_backend), placement)
+    model = Model(networks, _vae(vae_folder, placement), words, steps, folder_identity(vae_folder))
+    return model, controls
+
+
+def _controlnet_folder(net: ControlNetConfig, layout: CheckpointLayout) -> Path:
+    folder = network_folder(net.model_id, "controlnets[].model_id")
+    require_weights(folder)
+    check_controlnet(read_settings(folder / "config.json"), layout.unet, folder, layout.folder.name)
+    return folder
+
+
+def _vae_folder(reference: str | None, layout: CheckpointLayout) -> Path:
+    if reference is None:
+        return layout.folder / "vae"
+    folder = network_folder(reference, "vae")
+    require_weights(folder)
+    check_vae(read_settings(folder / "config.json"), layout.unet, folder)
+    return folder
+
+
+def _vae(folder: Path, placement: Placement) -> Vae:
+    from diffusers import AutoencoderKL
+
+    return Vae(channels_last(load_network(AutoencoderKL, folder, placement.dtype)), placement)
+
+
+def _words(folder: Path, negative: str, positive: str, placement: Placement) -> Words:
+    """The prompts, encoded. The encoder is gone before the other networks come."""
+    from transformers import CLIPTextModel
+
+    encoder = load_network(CLIPTextModel, folder / "text_encoder", placement.dtype).to(placement.device)
+    return encode_prompts(load_tokenizer(folder / "tokenizer"), encoder, negative, positive)
+
+
+def load_deflicker(config: "StylizeConfig", runtime: Runtime) -> Deflicker:
+    smoother = None if config.smoother_config is None else config.smoother_config.build(runtime)
+    post = None if config.post_smoother_config is None else config.post_smoother_config.build(runtime)
+    if config.extra_deflickering_range:
+        reach = config.extra_deflickering_range
+        offsets = tuple(offset for offset in range(-reach, reach + 1) if offset)
+        like = config.smoother_config
+        base = like if isinstance(like, EbsynthSmootherConfig) else EbsynthSmootherConfig()
+        post = base.model_copy(update={"smooth_index": offsets}).build(runtime)
+    return Deflicker(smoother, config.smoother_interval, config.ignore_smoother_steps, post)
