@@ -57,7 +57,10 @@ def _first_line(problem: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Loading reports and warnings stay inside: what matters is checked, and said in our words."""
+    """Loading reports, bars and warnings stay inside: what matters is checked, and said in our words."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
     before = [each.level for each in loggers]
     for each in loggers:

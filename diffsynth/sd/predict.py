@@ -103,8 +103,7 @@ class Predictor:
         answers = torch.cat([self._answers(batch, latents, step, each) for each in sides])
         if self.guidance == 1:
             return answers[0]
-        negative, positive = answers
-        return negative + self.guidance * (positive - negative)
+        return torch.lerp(answers[NEGATIVE], answers[POSITIVE], self.guidance)
 
     def _words(self, sides: tuple[int, ...]) -> Tensor:
         if len(sides) == 2:
@@ -139,7 +138,8 @@ class Predictor:
                     mid_block_additional_residual=middle,
                     return_dict=False,
                 )[0]
-        return answers.unflatten(0, (len(sides), count))[:, list(batch.wanted)].float().cpu()  # type: ignore[no-any-return]
+        wanted: Tensor = answers.view(len(sides), count, *answers.shape[1:])[:, list(batch.wanted)]
+        return wanted.float().cpu()
 
     def _residuals(
         self, batch: Batch, latents: Tensor, words: Tensor, step: Step, sides: tuple[int, ...]

@@ -105,12 +105,11 @@ class Stylize:
             reader = replace(self.reader, geometry=replace(self.reader.geometry, height=height, width=width))
             _, ready = reader.read(inputs[control.ready], run, progress, name=f"condition-{number}")
             if len(ready) not in (1, len(asked)):
-                raise ConfigError(
-                    [
-                        f"{inputs[control.ready]}: this condition has {len(ready)} pictures, but {len(asked)} frames "
-                        "are used. It must have one for each frame, or be one image."
-                    ]
+                problem = (
+                    f"{inputs[control.ready]}: this condition has {len(ready)} pictures, but {len(asked)} frames are "
+                    "used. It must have one for each frame, or be one image."
                 )
+                raise ConfigError([problem])
             return ClipMaps(sized(ready), [sized(each) for each in references])
         processor = control.processor
         with progress.stage(name, processor.passes * len(asked)) as stage:
@@ -177,8 +176,8 @@ class Stylize:
         if differing := [key for key in now if key in earlier and earlier[key] != now[key]]:
             key = differing[0]
             raise RunFolderError(
-                f"{run.path}: this run was begun with {key} {earlier[key]}, and would go on with {now[key]}; its frames "
-                f'would not match. Choose that {key} again ("--device", "dtype"), or start anew with --fresh.'
+                f"{run.path}: this run was begun with {key} {earlier[key]}, and would go on with {now[key]}; its "
+                f'frames would not match. Choose that {key} again ("--device", "dtype"), or start anew with --fresh.'
             )
 
         def record(bounds: list[int]) -> None:
