@@ -60,7 +60,7 @@ def _quiet() -> Iterator[None]:
     """Loading reports, bars and warnings stay inside: what matters is checked, and said in our words."""
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
     before = [each.level for each in loggers]
     for each in loggers:
