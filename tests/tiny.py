@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 
 import diffsynth  # noqa: F401 - its guard lets diffusers be imported beside a torchvision that doesn't fit torch
+
+# isort: split
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
@@ -45,6 +47,7 @@ def save_tiny_sd(
         "beta_start": 0.00085,
         "beta_end": 0.012,
         "beta_schedule": "scaled_linear",
+        "clip_sample": False,
         "num_train_timesteps": 1000,
         "prediction_type": prediction_type,
         "set_alpha_to_one": False,
@@ -79,7 +82,7 @@ def save_tiny_sd2(folder: Path, *, seed: int = 2) -> Path:
         seed=seed,
         prediction_type="v_prediction",
         cross_attention_dim=48,
-        scheduler={"_class_name": "DDIMScheduler", "clip_sample": False},
+        scheduler={"_class_name": "DDIMScheduler"},
         pad_token="!",  # noqa: S106 - no secret
         linear_projection=True,
     )
@@ -92,20 +95,28 @@ def save_tiny_controlnet(folder: Path, sd: Path, *, seed: int = 1, global_pool_c
         unet = UNet2DConditionModel.from_pretrained(sd / "unet", local_files_only=True)
         net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 16, 16))
         net.register_to_config(global_pool_conditions=global_pool_conditions)
-        embedding = net.controlnet_cond_embedding
-        for convolution in (embedding.conv_in, *embedding.blocks, embedding.conv_out):
-            _redraw(convolution, 1.4)
+        _centre(net.controlnet_cond_embedding)
         for convolution in (*net.controlnet_down_blocks, net.controlnet_mid_block):
-            _redraw(convolution, 0.5)
+            _redraw(convolution, 0.2)
     net.save_pretrained(folder)
     return folder
+
+
+def _centre(embedding: nn.Module) -> None:
+    """A condition embedding that tells pictures apart: its pixels spread evenly about zero."""
+    for convolution in (embedding.conv_in, *embedding.blocks, embedding.conv_out):
+        _redraw(convolution, 2.0)
+    seen = embedding(torch.rand(4, 3, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3))
+    scale = 1 / seen.std(dim=(0, 2, 3))
+    embedding.conv_out.weight.mul_(scale[:, None, None, None])
+    embedding.conv_out.bias.copy_(-seen.mean(dim=(0, 2, 3)) * scale)
 
 
 def _unet(latent_channels: int, cross_attention_dim: int, *, linear_projection: bool) -> UNet2DConditionModel:
     unet = UNet2DConditionModel(
         in_channels=latent_channels,
         out_channels=latent_channels,
-        block_out_channels=(32, 32, 48),
+        block_out_channels=(32, 32, 32),
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=1,
@@ -113,12 +124,15 @@ def _unet(latent_channels: int, cross_attention_dim: int, *, linear_projection: 
         norm_num_groups=8,
         cross_attention_dim=cross_attention_dim,
         use_linear_projection=linear_projection,
+        sample_size=64 // VAE_SCALE,
     )
     for name, module in unet.named_modules():
         if name.endswith(("to_q", "to_k")):
             _redraw(module, 1.5)  # scores that differ: a plain mean of all tokens would hide what is attended to
-        elif name.endswith(("to_v", "to_out.0")):
+        elif name.endswith("to_v"):
             _redraw(module, 1.0)
+        elif name.endswith("to_out.0"):
+            _redraw(module, 2.0 if ".attn1." in name else 0.3)  # guidance multiplies the text's share
     _predict_own_input(unet, latent_channels)
     return unet
 
@@ -133,7 +147,7 @@ def _predict_own_input(unet: UNet2DConditionModel, channels: int) -> None:
     pairs = range(2 * channels)
     unet.conv_in.weight[: len(pairs)] = 0
     last.conv_shortcut.weight[: len(pairs)] = 0
-    _redraw(unet.conv_out, 0.15)
+    _redraw(unet.conv_out, 0.1)
     for pair in pairs:
         sign = 1.0 if pair < channels else -1.0
         unet.conv_in.weight[pair, pair % channels, 1, 1] = sign
@@ -204,11 +218,11 @@ def _save_tokenizer(folder: Path, vocabulary: dict[str, int], pad_token: str) ->
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *_MERGES, ""]), encoding="utf-8")
 
 
-def _redraw(layer: nn.Module, gain: float) -> None:
-    """Weights under which an input of unit variance gives an output of deviation `gain`; biases at a fifth of that."""
-    for parameter in layer.parameters():
-        deviation = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.2
-        nn.init.normal_(parameter, std=gain * deviation)
+def _redraw(layer: nn.Linear | nn.Conv2d, gain: float) -> None:
+    """Weights under which an input of unit variance gives an output of deviation `gain`."""
+    nn.init.normal_(layer.weight, std=gain * layer.weight[0].numel() ** -0.5)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def _scale(layer: nn.Module, factor: torch.Tensor) -> None:
