@@ -1,0 +1,96 @@
+"""Stylization as a user runs it, against a plain restatement of the seed's algorithm that shares no code with it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from stylizing import NEGATIVE, PROMPT, Bench, psnr, run
+from window_oracle import OracleNet, WindowJob, shared_frames, window_frames
+
+from diffsynth.frames import Image
+from diffsynth.images import read_image
+
+GREY_LEVELS = 0.05
+"""Two orders of the same float32 sums differ in the last bits; a level of 255 flips where a value lies at its border."""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench.make(tmp_path_factory.mktemp("bench"))
+
+
+def job(bench: Bench, pattern: tuple[int | str, ...], **keys: Any) -> WindowJob:
+    return WindowJob(bench.model, PROMPT, NEGATIVE, bench.frames, pattern, steps=4, **keys)
+
+
+def reference(bench: Bench) -> Image:
+    return read_image(bench.folder / "reference.png")[0][None]
+
+
+def two_nets(bench: Bench) -> tuple[list[dict[str, Any]], tuple[OracleNet, ...]]:
+    """The frames themselves as condition of one net, and a style picture as that of one that pools."""
+    style = reference(bench)
+    config = [
+        {"model_id": str(bench.folder / "plain_net"), "processor": "tile", "scale": 0.8},
+        {"model_id": str(bench.folder / "pooled_net"), "condition": str(bench.folder / "reference.png"), "scale": 0.6},
+    ]
+    oracle = (
+        OracleNet(bench.folder / "plain_net", 0.8, bench.frames, style),
+        OracleNet(bench.folder / "pooled_net", 0.6, np.repeat(style, len(bench.frames), 0), style),
+    )
+    return config, oracle
+
+
+PATTERNS: list[tuple[int | str, ...]] = [(0,), (-10000, -1, 0, 1), ("reference_0", -1, 0, 1)]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+def test_window_mode_is_the_seeds_algorithm(bench: Bench, pattern: tuple[int | str, ...], tmp_path: Path) -> None:
+    config, nets = two_nets(bench)
+    keys: dict[str, Any] = {"controlnets": config, "combine_pattern": list(pattern), "attention_mode": "window"}
+    references = None
+    if "reference_0" in pattern:
+        keys["frames_reference"] = [str(bench.folder / "reference.png")]
+        references = reference(bench)
+    found = run(bench.config(str(tmp_path), **keys))
+    expected = window_frames(job(bench, pattern, nets=nets, references=references))
+    assert np.abs(found.astype(int) - expected).mean() < GREY_LEVELS
+
+
+def test_window_mode_from_a_clip_at_a_strength(bench: Bench, tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"combine_pattern": [-1, 0, 1], "attention_mode": "window", "img2img_strength": 0.6}
+    found = run(bench.config(str(tmp_path), **keys))
+    expected = window_frames(job(bench, (-1, 0, 1), strength=0.6))
+    assert np.abs(found.astype(int) - expected).mean() < GREY_LEVELS
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+def test_shared_mode_attends_to_the_same_layer(bench: Bench, pattern: tuple[int | str, ...], tmp_path: Path) -> None:
+    config, nets = two_nets(bench)
+    keys: dict[str, Any] = {"controlnets": config, "combine_pattern": list(pattern), "attention_mode": "shared"}
+    references = None
+    if "reference_0" in pattern:
+        keys["frames_reference"] = [str(bench.folder / "reference.png")]
+        references = reference(bench)
+    found = run(bench.config(str(tmp_path), **keys))
+    expected = shared_frames(job(bench, pattern, nets=nets, references=references))
+    assert np.abs(found.astype(int) - expected).mean() < GREY_LEVELS
+
+
+def test_a_long_prompt_is_not_cut(bench: Bench, tmp_path: Path) -> None:
+    prompt = "white trees and " * 40
+    keys: dict[str, Any] = {"prompt": prompt, "combine_pattern": [0], "attention_mode": "window"}
+    found = run(bench.config(str(tmp_path), **keys))
+    long = WindowJob(bench.model, prompt, NEGATIVE, bench.frames, (0,), steps=4)
+    assert np.abs(found.astype(int) - window_frames(long)).mean() < GREY_LEVELS
+    assert psnr(found, window_frames(job(bench, (0,)))) < 40, "the words beyond the first 77 must count"
+
+
+def test_chunks_do_not_show(tmp_path: Path) -> None:
+    bench = Bench.make(tmp_path / "bench", count=20)
+    whole, four, eight = (
+        run(bench.config(f"out{size}", chunk_size=size, combine_pattern="seed")) for size in (64, 4, 8)
+    )
+    assert psnr(four, whole) > 40
+    assert psnr(eight, whole) > 40
