@@ -63,6 +63,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
     run.add_argument(
         "--device", choices=get_args(DeviceName), default="auto", help="where networks run (default: auto)"
     )
+    run.add_argument(
+        "--preview",
+        type=int,
+        metavar="N",
+        help="stylize: render only N frames, spread over the clip, without smoothing; the result lies beside output_path",
+    )
     again = run.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue a run of the same config (the default)")
     again.add_argument("--fresh", action="store_true", help="move an earlier run aside and start anew")
@@ -186,4 +192,5 @@ def _request(options: argparse.Namespace) -> Request:
         overrides=tuple(Override.parse(each) for each in options.set),
         fresh=getattr(options, "fresh", False),
         quiet=getattr(options, "quiet", False),
+        preview=getattr(options, "preview", None),
     )

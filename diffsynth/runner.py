@@ -33,6 +33,8 @@ class Request:
     overrides: tuple[Override, ...] = ()
     fresh: bool = False
     quiet: bool = False
+    preview: int | None = None
+    """Only so many frames of each clip, in a folder beside the result's."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def load(path: Path, request: Request, source: str | None) -> Runnable:
         overrides.append(Override.of(_input_key(path), source))
     if request.output is not None:
         overrides.append(Override.of("output_path", str(request.output)))
+    if request.preview is not None:
+        overrides.append(Override.of("preview", request.preview))
     return configs.load(path, TASKS, DEFAULT_TASK, overrides)
 
 
@@ -99,6 +103,8 @@ def _pieces(path: Path, config_name: str, request: Request, sources: list[str], 
             folder /= config_name
         if len(sources) > 1:
             folder /= name
+        if request.preview is not None:
+            folder = folder.with_name(f"{folder.name}-preview")
         label = f"{config_name}/{name}" if len(request.configs) > 1 and sources else name
         pieces.append(Piece(label, config.model_copy(update={"output_path": folder})))
     return pieces

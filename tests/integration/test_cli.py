@@ -74,10 +74,10 @@ def test_there_are_five_templates() -> None:
     assert len(TEMPLATES) == 5
 
 
-def test_a_stylize_config_says_that_its_task_is_not_built(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_is_not_here_is_named(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = write(picture.parent / "s.json", model_id="a/b", prompt="x", input_video=picture.name, output_path="out")
     assert main(["run", str(config)]) == 2
-    assert 'The task "stylize" is not built yet' in capsys.readouterr().err
+    assert "a/b: is not on this machine and can't be fetched" in capsys.readouterr().err
     assert not (picture.parent / "out" / "frames").exists()
 
 
