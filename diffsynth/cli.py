@@ -67,7 +67,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--preview",
         type=int,
         metavar="N",
-        help="stylize: render only N frames, spread over the clip, without smoothing; the result lies beside output_path",
+        help="stylize: render only N frames from all over the clip, unsmoothed; the result lies beside output_path",
     )
     again = run.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue a run of the same config (the default)")

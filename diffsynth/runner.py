@@ -63,7 +63,7 @@ def load(path: Path, request: Request, source: str | None) -> Runnable:
     if request.output is not None:
         overrides.append(Override.of("output_path", str(request.output)))
     if request.preview is not None:
-        overrides.append(Override.of("preview", request.preview))
+        overrides.append(Override(("preview",), str(request.preview)))
     return configs.load(path, TASKS, DEFAULT_TASK, overrides)
 
 

@@ -12,7 +12,7 @@ from diffsynth.frames import Image
 from diffsynth.images import read_image
 
 GREY_LEVELS = 0.05
-"""Two orders of the same float32 sums differ in the last bits; a level of 255 flips where a value lies at its border."""
+"""Two orders of the same float32 sums differ in the last bits; where a value lies between two levels, one flips."""
 
 
 @pytest.fixture(scope="module")
