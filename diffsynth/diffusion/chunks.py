@@ -15,8 +15,9 @@ class ChunkPlan:
 
     @classmethod
     def even(cls, count: int, size: int, record: Callable[[list[int]], None]) -> "ChunkPlan":
-        """Chunks of `size` frames; the last may be shorter."""
-        bounds = [*range(0, count, size), count]
+        """As few chunks of at most `size` frames as there can be, all about equally long."""
+        chunks = -(-count // size)
+        bounds = [count * number // chunks for number in range(chunks + 1)]
         record(bounds)
         return cls(bounds, record)
 

@@ -20,17 +20,24 @@ KEPT_BYTES = 4 << 30
 """Of a condition's first layers so much is kept on disk; what lies beyond is computed anew at each step."""
 
 
+@dataclass(frozen=True)
 class ControlBranch:
     """A ControlNet with its weight and the part of the steps in which it acts."""
 
-    def __init__(self, network: Any, placement: Placement, scale: float, start: float, end: float) -> None:
-        # Its first layers look at the condition alone: they run once a frame, not once a step.
-        self.embedder: nn.Module = network.controlnet_cond_embedding
+    network: Any
+    embedder: nn.Module
+    """Its first layers, which look at the condition alone: they run once a frame, not once a step."""
+    placement: Placement
+    scale: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    @classmethod
+    def of(cls, network: Any, placement: Placement, scale: float, start: float, end: float) -> "ControlBranch":
+        """Takes the network's first layers out of it."""
+        embedder = network.controlnet_cond_embedding
         network.controlnet_cond_embedding = nn.Identity()
-        self.network = network
-        self.placement = placement
-        self.scale = scale
-        self.start, self.end = start, end
+        return cls(network, embedder, placement, scale, start, end)
 
     @property
     def pooled(self) -> bool:

@@ -9,7 +9,7 @@ ROW_TENSORS = 30
 transformer's inner layer at four times the width, and what attention holds."""
 SHARE = 0.6
 """Of the free memory so much is planned with; the rest is what the estimate does not know."""
-LARGEST_CHUNK = 32
+LARGEST_CHUNK = 48
 """Beyond, a longer chunk saves next to nothing: the frames around it are few beside it already."""
 
 
