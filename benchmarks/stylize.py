@@ -11,6 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -57,7 +58,7 @@ def predictor(networks: Networks, mode: AttentionMode, scales: Sequence[float], 
     generator = torch.Generator().manual_seed(0)
     width = networks.unet.config.block_out_channels[0]
     net = networks.branches[0]
-    branches = tuple(ControlBranch.sharing(net, scale) for scale in scales)
+    branches = tuple(replace(net, scale=scale) for scale in scales)
     words = torch.randn((1, WORDS, networks.unet.config.cross_attention_dim), generator=generator)
     condition = Still(torch.randn((1, width, latent, latent), generator=generator))
     return Predictor(
@@ -88,7 +89,7 @@ def measure(size: str, chunk: int, side: int, repeats: int) -> None:
     placement = Placement(torch.device("cpu"), torch.float32)
     unet = UNet2DConditionModel(**SIZES[size]).eval().to(memory_format=torch.channels_last)
     net = ControlNetModel.from_unet(unet).eval().to(memory_format=torch.channels_last)
-    networks = Networks.linked(unet, [ControlBranch(net, placement, 1.0, 0.0, 1.0)], attention("auto"), placement)
+    networks = Networks.linked(unet, [ControlBranch.of(net, placement, 1.0, 0.0, 1.0)], attention("auto"), placement)
     tiny_scale = 1e-9  # what it adds is nothing, but it is evaluated, as the seed evaluates a net of scale 0
     shared = predictor(networks, "shared", [1.0], latent)
     cases = {"one net": [1.0], "and one of scale 0": [1.0, tiny_scale]}

@@ -105,15 +105,14 @@ def load_model(config: "StylizeConfig", runtime: Runtime) -> tuple[Model, tuple[
     where = str(layout.folder / "scheduler" / "scheduler_config.json")
     steps = schedule(config.scheduler, layout.scheduler, config.num_inference_steps, where)
     words = _words(layout.folder, config.negative_prompt, config.prompt, placement)
+
+    def branch(net: ControlNetConfig, folder: Path) -> ControlBranch:
+        network = channels_last(load_network(ControlNetModel, folder, placement.dtype))
+        return ControlBranch.of(network, placement, net.scale, net.start, net.end)
+
     controls = tuple(
         Control(
-            ControlBranch(
-                channels_last(load_network(ControlNetModel, folder, placement.dtype)),
-                placement,
-                net.scale,
-                net.start,
-                net.end,
-            ),
+            branch(net, folder),
             None if net.processor_config is None else net.processor_config.build(runtime),
             f"controlnets[{config.controlnets.index(net)}].condition" if net.condition else None,
             isinstance(net.processor_config, ControlnetImageProcessorShuffleConfig),
