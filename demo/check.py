@@ -19,8 +19,8 @@ from demo.painter import LINE_STYLES, SEASONS, STYLES, Scene, Season, Style, Tim
 from demo.painter.light import Lit
 from demo.painter.styles import render
 from demo.recipe.pictures import HELD_OUT
-from demo.recipe.sampling import Sampler
 from demo.recipe.vae_stage import fidelity
+from demo.studio import Studio
 from diffsynth.processors.classic_soft_edge import soft_edges
 
 Picture = NDArray[np.uint8]
@@ -117,7 +117,7 @@ class Gallery:
         return [wish for wish in self.drawn if wish[0] == style]
 
 
-def fill_gallery(sampler: Sampler, *, scenes: int, seeds: int, size: int, steps: int, guidance: float) -> Gallery:
+def fill_gallery(studio: Studio, *, scenes: int, seeds: int, size: int, steps: int, guidance: float) -> Gallery:
     canvases = [draw(Scene.from_seed(HELD_OUT + k), 5.0, (size, size)) for k in range(scenes)]
     sources = [render(Lit(canvas, "summer", "day"), "photo") for canvas in canvases]
     conditions = np.stack([soft_edges(source) for source in sources])
@@ -127,8 +127,7 @@ def fill_gallery(sampler: Sampler, *, scenes: int, seeds: int, size: int, steps:
         style, season, time = wish
         painted[wish] = np.stack([render(Lit(canvas, season, time), style) for canvas in canvases])
         runs = [
-            sampler([prompt_for(wish)] * scenes, conditions, steps=steps, guidance=guidance, seed=seed)
-            for seed in range(seeds)
+            studio(prompt_for(wish), conditions, steps=steps, guidance=guidance, seed=seed) for seed in range(seeds)
         ]
         drawn[wish] = np.stack(runs, axis=1).reshape(-1, size, size, 3)
     return Gallery(sources, drawn, painted, seeds)
@@ -181,7 +180,7 @@ def check_seasons(gallery: Gallery) -> Iterator[Finding]:
     yield at_least("season binding", float(np.mean([value for answers in right.values() for value in answers])), 0.9)
 
 
-def check_vae(sampler: Sampler, scenes: int, size: int) -> Iterator[Finding]:
+def check_vae(studio: Studio, scenes: int, size: int) -> Iterator[Finding]:
     rng = np.random.default_rng(5)
     pictures = []
     for number in range(scenes * len(STYLES)):
@@ -189,8 +188,10 @@ def check_vae(sampler: Sampler, scenes: int, size: int) -> Iterator[Finding]:
         lit = Lit(canvas, SEASONS[int(rng.integers(4))], ("day", "sunset", "night")[int(rng.integers(3))])
         pictures.append(render(lit, STYLES[number % len(STYLES)]))
     for k, style in enumerate(STYLES):
-        print(f"     autoencoder on {style}: {fidelity(sampler.vae, np.stack(pictures[k :: len(STYLES)])):.1f} dB")
-    yield at_least("autoencoder, held-out pictures: PSNR in dB", fidelity(sampler.vae, np.stack(pictures)), 27.0)
+        print(
+            f"     autoencoder on {style}: {fidelity(studio.vae.network, np.stack(pictures[k :: len(STYLES)])):.1f} dB"
+        )
+    yield at_least("autoencoder, held-out pictures: PSNR in dB", fidelity(studio.vae.network, np.stack(pictures)), 27.0)
 
 
 def check_size(folder: Path) -> Iterator[Finding]:
@@ -225,10 +226,10 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets, one per scene")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    sampler = Sampler.load(args.model)
-    findings = [*check_size(args.model), *check_vae(sampler, 3, args.size)]
+    studio = Studio.open(args.model)
+    findings = [*check_size(args.model), *check_vae(studio, 3, args.size)]
     gallery = fill_gallery(
-        sampler, scenes=args.scenes, seeds=args.seeds, size=args.size, steps=args.steps, guidance=args.guidance
+        studio, scenes=args.scenes, seeds=args.seeds, size=args.size, steps=args.steps, guidance=args.guidance
     )
     findings += [*check_colours(gallery), *check_edges(gallery), *check_seasons(gallery)]
     print("\n".join(map(str, findings)))

@@ -1,7 +1,9 @@
 """ControlNets: what they read of a clip, and what they add to the denoiser."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +16,7 @@ from diffsynth.diffusion.schedule import Step
 from diffsynth.frames import Image
 from diffsynth.processors.base import Frames
 from diffsynth.processors.inpaint import condition_values
+from diffsynth.progress import Progress
 from diffsynth.sd.placement import Placement
 
 KEPT_BYTES = 4 << 30
@@ -119,17 +122,18 @@ class Condition:
         return self._branch.embed(*self._maps.map(position))
 
 
-def keep(branch: ControlBranch, maps: Maps, writer: ArrayWriter, position: int) -> None:
-    """Embed the map of one frame and store it, in the precision that the network computes in."""
-    embedded = branch.embed(*maps.map(position)).numpy()
-    writer.append(embedded.astype(writer.dtype))
+def embed_clip(branch: ControlBranch, maps: Maps, folder: Path, progress: Progress) -> Condition:
+    """A ControlNet's first layers over a clip's maps; an interrupted pass is continued."""
+    dtype = kept_dtype(branch.placement.dtype)
+    shape = branch.embed(*maps.map(0)).shape[1:]
+    kept = min(len(maps), KEPT_BYTES // (math.prod(shape) * np.dtype(dtype).itemsize))
+    with ArrayWriter(folder, shape, dtype) as writer, progress.stage("embed", kept, writer.count) as stage:
+        while writer.count < kept:
+            writer.append(branch.embed(*maps.map(writer.count)).numpy().astype(dtype))
+            stage.advance()
+    return Condition(branch, maps, ArrayStore(folder))
 
 
 def kept_dtype(dtype: torch.dtype) -> str:
     """NumPy knows no bfloat16; float32 holds it exactly."""
     return "float16" if dtype == torch.float16 else "float32"
-
-
-def kept_count(frames: int, shape: Sequence[int], dtype: str) -> int:
-    """How many frames' embeddings fit the limit."""
-    return min(frames, KEPT_BYTES // (int(np.prod(shape)) * np.dtype(dtype).itemsize))

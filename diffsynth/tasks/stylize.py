@@ -80,6 +80,7 @@ class StylizeConfig(ClipTaskConfig):
     """Stylize a clip by a prompt, ControlNets and, where wanted, a style image or reference frames."""
 
     USES_DEVICE = True
+    INERT: ClassVar[frozenset[str]] = ClipTaskConfig.INERT | {"memory"}
     OLDER_SPELLINGS: ClassVar[Mapping[str, dict[str, Any]]] = LIST_SCHEMAS
 
     task: Literal["stylize"] = "stylize"

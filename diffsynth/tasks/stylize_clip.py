@@ -20,7 +20,7 @@ from diffsynth.processors.conditions import condition as cached_condition
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime
-from diffsynth.sd.control import ClipMaps, Condition, ControlBranch, kept_count, kept_dtype
+from diffsynth.sd.control import ClipMaps, Condition, embed_clip
 from diffsynth.sd.layout import LATENT_SCALE, floored
 from diffsynth.sd.memory import demand
 from diffsynth.sd.predict import Neighbourhood, Noise, Predictor
@@ -75,7 +75,7 @@ class Stylize:
             maps = [self._maps(number, inputs, asked, run, progress) for number in range(len(self.controls))]
         with self.model.at_work():
             conditions = [
-                _embedded(control.branch, each, run.work(f"embedded-{number}"), progress)
+                embed_clip(control.branch, each, run.work(f"embedded-{number}"), progress)
                 for number, (control, each) in enumerate(zip(self.controls, maps, strict=True))
             ]
             references = _references(inputs, source)
@@ -257,21 +257,6 @@ def _references(inputs: Mapping[str, Path], like: FrameStore) -> list[Image]:
     """The reference pictures, stretched to the size of the frames."""
     paths = [path for key, path in inputs.items() if key.startswith("frames_reference[")]
     return [scaled(read_image(path)[0], like.height, like.width, Resampling.BICUBIC) for path in paths]
-
-
-def _embedded(branch: ControlBranch, maps: ClipMaps, folder: Path, progress: Progress) -> Condition:
-    """A ControlNet's first layers over its maps; an interrupted pass is continued."""
-    dtype = kept_dtype(branch.placement.dtype)
-    first = branch.embed(*maps.map(0))[0]
-    kept = kept_count(len(maps), first.shape, dtype)
-    with (
-        ArrayWriter(folder, first.shape, dtype) as writer,
-        progress.stage("embed", kept, writer.count) as stage,
-    ):
-        while writer.count < kept:
-            writer.append(branch.embed(*maps.map(writer.count)).numpy().astype(writer.dtype))
-            stage.advance()
-    return Condition(branch, maps, ArrayStore(folder))
 
 
 def _threads(run: RunFolder, runtime: Runtime) -> int:
