@@ -212,16 +212,14 @@ def guided(run: Run, x: Tensor, rows: list[int], t: int, attend: Attend) -> Tens
 
 
 def one_side(run: Run, x: Tensor, rows: list[int], t: int, text: Tensor, *, pooled_nets: bool) -> Tensor:
+    """diffusers' ControlNet itself averages its residuals over space where its `global_pool_conditions` says so."""
     text = text.repeat(len(rows), 1, 1)
     residuals: list[Tensor] | None = None
     for net, conditions, described in zip(run.nets, run.conditions, run.job.nets, strict=True):
-        pooled = net.config.global_pool_conditions
-        if pooled and not pooled_nets:
+        if net.config.global_pool_conditions and not pooled_nets:
             continue
         down, mid = net(x, t, text, controlnet_cond=conditions[rows], return_dict=False)
         scaled = [described.scale * residual for residual in (*down, mid)]
-        if pooled:
-            scaled = [residual.mean(dim=(2, 3), keepdim=True) for residual in scaled]
         residuals = scaled if residuals is None else [one + more for one, more in zip(residuals, scaled, strict=True)]
     if residuals is None:
         return run.unet(x, t, text, return_dict=False)[0]

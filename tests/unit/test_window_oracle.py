@@ -252,15 +252,29 @@ def test_neighbours_and_references_show(latents: Latents, steered: WindowJob) ->
     assert_same(anchored[0], alone[0])  # the first frame twice
     for frame in (1, 2):
         assert (anchored[frame] - alone[frame]).std() > 0.05
-    torch.testing.assert_close(latents(replace(steered, pattern=("first", 0))), anchored)
+    for same in (("first", 0), (0, -10000)):
+        assert_same(latents(replace(steered, pattern=same)), anchored)
 
     job = replace(steered, pattern=("reference_0", 0))
     found = latents(job)
-    assert steered.references is not None
     (net,) = steered.nets
+    other_first = np.concatenate([blocks(1, 6), net.conditions[1:]])
+    moved = latents(replace(job, nets=(replace(net, conditions=other_first),)))
+    assert_same(moved[1:], found[1:])  # a reference sees no frame, and so brings none to others
+    assert (moved[0] - found[0]).std() > 0.01
     other_net = replace(net, reference_conditions=blocks(1, 8))
     for other in (replace(job, references=blocks(1, 9)), replace(job, nets=(other_net,))):
         assert (latents(other) - found).std() > 0.01
+
+
+@pytest.mark.parametrize("latents", [oracle.window_latents, oracle.shared_latents])
+def test_a_reference_that_is_the_frame_adds_nothing_in_its_first_step(latents: Latents, steered: WindowJob) -> None:
+    """Both are the same picture under the same noise."""
+    net = replace(steered.nets[0], reference_conditions=steered.nets[0].conditions[:1])
+    job = replace(steered, frames=steered.frames[:1], nets=(replace(net, conditions=net.conditions[:1]),), strength=0.5)
+    twin = replace(job, pattern=("reference_0", 0), references=job.frames)
+    assert_same(latents(twin), latents(job))
+    assert (latents(replace(twin, references=255 - job.frames)) - latents(job)).std() > 0.01
 
 
 def test_alone_window_and_shared_agree_and_together_they_do_not(steered: WindowJob) -> None:
@@ -297,6 +311,23 @@ def test_when_the_smoother_is_called(
     calls = [later - earlier for earlier, later in zip(seen_at, [*seen_at[1:], len(inputs)], strict=True)]
     assert [step for step, count in enumerate(calls) if count] == due
     assert sum(calls) == len(due)
+
+
+def test_after_smoothing_the_noise_is_what_the_smoothed_lacks(plain: WindowJob) -> None:
+    """Begun from noised frames, a smoother that puts these frames back keeps to their straight way out of the noise."""
+    run = oracle.prepare(
+        replace(plain, steps=10, strength=0.6, smoother=lambda _: plain.frames, interval=2), same_chunks=False
+    )
+    clean = oracle.encode(run.vae, plain.frames)
+    scheduler = pipeline(StableDiffusionPipeline, plain).scheduler
+    noise = run.noise.repeat(2, 1, 1, 1)
+
+    def wrong_where_it_is_smoothed(_: oracle.Run, x: torch.Tensor, t: int) -> torch.Tensor:
+        assert_same(x, scheduler.add_noise(clean, noise, torch.tensor([t, t])))
+        step = oracle.timesteps(10, 0.6).index(t)
+        return torch.zeros_like(x) if step % 2 == 0 else noise
+
+    assert_same(oracle.denoise(run, wrong_where_it_is_smoothed), clean)
 
 
 def test_a_smoother_in_the_last_step_has_the_last_word(plain: WindowJob) -> None:
