@@ -9,10 +9,13 @@ the middle of a long clip, where a chunk has its full halo. Weights are random: 
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,10 +24,15 @@ import diffsynth  # noqa: F401  its guard lets diffusers be imported beside a to
 # isort: split
 from diffusers import ControlNetModel, UNet2DConditionModel
 
+from diffsynth.arrays import ArrayStore, ArrayWriter
 from diffsynth.attention.cross_frame import attention
 from diffsynth.attention.patterns import Source
+from diffsynth.diffusion.chunks import ChunkPlan
+from diffsynth.diffusion.denoise import FIRST, denoise
 from diffsynth.diffusion.schedule import seed_schedule
-from diffsynth.sd.control import Condition, ControlBranch
+from diffsynth.processors.base import Stills
+from diffsynth.progress import Progress
+from diffsynth.sd.control import ClipMaps, Condition, ControlBranch
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.predict import AttentionMode, Neighbourhood, Networks, Noise, Predictor
 from diffsynth.sd.text import Words
@@ -99,6 +107,54 @@ def measure(size: str, chunk: int, side: int, repeats: int) -> None:
         theirs, ours = (statistics.median(each) for each in zip(*pairs, strict=True))
         ratio = statistics.median(one / other for one, other in pairs)
         print(f"{size:5} {side}² {name:20} window {theirs:8.3f} s  shared {ours:8.3f} s  {ratio:5.2f}×", flush=True)
+    overhead(networks, latent, 8 if size == "sd15" else 64, 1 if size == "sd15" else 4)
+
+
+class Clock:
+    """Processor time inside of the networks."""
+
+    def __init__(self, networks: Networks) -> None:
+        self.seconds = 0.0
+        for network in (networks.unet, *(branch.network for branch in networks.branches)):
+            network.register_forward_pre_hook(self._begin)
+            network.register_forward_hook(self._end)
+
+    def _begin(self, *_: object) -> None:
+        self._started = time.process_time()
+
+    def _end(self, *_: object) -> None:
+        self.seconds += time.process_time() - self._started
+
+
+def overhead(networks: Networks, latent: int, frames: int, steps: int) -> None:
+    """The loop as a run walks it, with latents and conditions on disk: what it spends outside of its networks."""
+    clock = Clock(networks)
+    plain = predictor(networks, "shared", [1.0], latent)
+    width = networks.unet.config.block_out_channels[0]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with ArrayWriter(folder / "embedded", (width, latent, latent)) as embedded:
+            embedded.append(np.zeros((frames, width, latent, latent), np.float32))
+        with ArrayWriter(folder / "latents" / FIRST, (4, latent, latent)) as first:
+            first.append(np.ones((frames, 4, latent, latent), np.float32))
+        kept = Condition(
+            networks.branches[0],
+            ClipMaps(Stills([np.zeros((8, 8, 3), np.uint8)] * frames), []),
+            ArrayStore(folder / "embedded"),
+        )
+        walked = replace(
+            plain,
+            conditions=(kept,),
+            neighbourhood=replace(plain.neighbourhood, count=frames),
+            schedule=seed_schedule({}, steps),
+        )
+        started = time.process_time()
+        denoise(folder / "latents", walked.schedule, walked, ChunkPlan.even(frames, frames, lambda _: None), Progress())
+        total = time.process_time() - started
+    share = (total - clock.seconds) / total
+    print(
+        f"      {frames} frames, {steps} steps: {total:.1f} s, of which outside of the networks {share:.2%}", flush=True
+    )
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Stylization as a user runs it, against a plain restatement of the seed's algorithm that shares no code with it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,11 @@ def test_a_long_prompt_is_not_cut(bench: Bench, tmp_path: Path) -> None:
     assert psnr(found, window_frames(job(bench, (0,)))) < 40, "the words beyond the first 77 must count"
 
 
+def motion(frames: Image, positions: Iterable[int]) -> float:
+    """Energy of the differences between these frames and the ones before them."""
+    return float(np.mean([np.square(frames[at].astype(float) - frames[at - 1]).mean() for at in positions]))
+
+
 def test_chunks_do_not_show(tmp_path: Path) -> None:
     bench = Bench.make(tmp_path / "bench", count=20)
     net = {"model_id": str(bench.folder / "plain_net"), "processor": "tile"}
@@ -95,7 +101,11 @@ def test_chunks_do_not_show(tmp_path: Path) -> None:
         keys: dict[str, Any] = {"controlnets": [net], "combine_pattern": "seed", "chunk_size": size, "halo": halo}
         return run(bench.config(f"out-{size}-{halo}", **keys))
 
-    whole = rendered(64, 2)
-    assert psnr(rendered(4, 2), whole) > 40
+    whole, four = rendered(64, 2), rendered(4, 2)
+    assert psnr(four, whole) > 40
     assert psnr(rendered(8, 2), whole) > 40
+    borders = range(4, 20, 4)
+    inside = [frame for frame in range(1, 20) if frame not in borders]
+    jump = motion(four, borders) / motion(whole, borders)
+    assert abs(jump / (motion(four, inside) / motion(whole, inside)) - 1) < 0.05, "no jump where chunks meet"
     assert psnr(rendered(4, 0), whole) < 40, "without a halo they would: frames differ enough for this to be a test"
