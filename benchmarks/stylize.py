@@ -30,6 +30,7 @@ from diffsynth.attention.patterns import Source
 from diffsynth.diffusion.chunks import ChunkPlan
 from diffsynth.diffusion.denoise import FIRST, denoise
 from diffsynth.diffusion.schedule import seed_schedule
+from diffsynth.diffusion.solvers import Exact
 from diffsynth.processors.base import Stills
 from diffsynth.progress import Progress
 from diffsynth.sd.control import ClipMaps, Condition, ControlBranch
@@ -135,8 +136,8 @@ def overhead(networks: Networks, latent: int, frames: int, steps: int) -> None:
         folder = Path(name)
         with ArrayWriter(folder / "embedded", (width, latent, latent)) as embedded:
             embedded.append(np.zeros((frames, width, latent, latent), np.float32))
-        with ArrayWriter(folder / "latents" / FIRST, (4, latent, latent)) as first:
-            first.append(np.ones((frames, 4, latent, latent), np.float32))
+        with ArrayWriter(folder / "latents" / FIRST, (1, 4, latent, latent)) as first:
+            first.append(np.ones((frames, 1, 4, latent, latent), np.float32))
         kept = Condition(
             networks.branches[0],
             ClipMaps(Stills([np.zeros((8, 8, 3), np.uint8)] * frames), []),
@@ -149,7 +150,14 @@ def overhead(networks: Networks, latent: int, frames: int, steps: int) -> None:
             schedule=seed_schedule({}, steps),
         )
         started = time.process_time()
-        denoise(folder / "latents", walked.schedule, walked, ChunkPlan.even(frames, frames, lambda _: None), Progress())
+        denoise(
+            folder / "latents",
+            walked.schedule,
+            Exact(),
+            walked,
+            ChunkPlan.even(frames, frames, lambda _: None),
+            Progress(),
+        )
         total = time.process_time() - started
     share = (total - clock.seconds) / total
     print(

@@ -19,6 +19,7 @@ from diffsynth.attention.cross_frame import attention
 from diffsynth.diffusion.chunks import ChunkPlan
 from diffsynth.diffusion.denoise import FIRST, denoise, reader
 from diffsynth.diffusion.schedule import schedule
+from diffsynth.diffusion.solvers import begin, solver
 from diffsynth.processors.base import Stills, as_rgb
 from diffsynth.progress import Progress
 from diffsynth.sd.control import ClipMaps, ControlBranch, embed_clip
@@ -84,8 +85,9 @@ class Studio:
                 Neighbourhood("shared", (0,), 0, count),
                 noise,
             )
-            with ArrayWriter(folder / "latents" / FIRST, noise.shape) as writer:
-                writer.append(torch.stack([noise.of(k) for k in range(count)]).numpy())
+            moved = solver(course.name, noise.of_step)
+            with ArrayWriter(folder / "latents" / FIRST, (moved.slots, *noise.shape)) as writer:
+                writer.append(begin(moved, torch.stack([noise.of(k) for k in range(count)])).numpy())
             plan = ChunkPlan.even(count, CHUNK, lambda bounds: None)
-            latents = reader(denoise(folder / "latents", course, predictor, plan, Progress()))(range(count))
+            latents = reader(denoise(folder / "latents", course, moved, predictor, plan, Progress()))(range(count))
             return np.stack([self.vae.decode(latent) for latent in latents])

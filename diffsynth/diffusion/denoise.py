@@ -12,6 +12,7 @@ from torch import Tensor
 from diffsynth.arrays import ArrayStore, ArrayWriter, committed
 from diffsynth.diffusion.chunks import ChunkPlan
 from diffsynth.diffusion.schedule import Schedule, Step
+from diffsynth.diffusion.solvers import Solver
 from diffsynth.errors import ModelError
 from diffsynth.progress import Progress
 from diffsynth.runtime import is_out_of_memory
@@ -43,14 +44,20 @@ class Edit(Protocol):
 
 
 def denoise(
-    folder: Path, schedule: Schedule, answer: Answer, plan: ChunkPlan, progress: Progress, edit: Edit | None = None
+    folder: Path,
+    schedule: Schedule,
+    solver: Solver,
+    answer: Answer,
+    plan: ChunkPlan,
+    progress: Progress,
+    edit: Edit | None = None,
 ) -> ArrayStore:
-    """Walk the latents in `folder` along the schedule; returns those after the last step.
+    """Walk the states in `folder` along the schedule; returns those after the last step.
 
     `folder/000` holds the first latents. Each step's lie in a store of their own until the next is complete. Killed at
     any moment, the same call goes on after the last finished chunk.
     """
-    walk = Walk(folder, schedule, answer, plan, progress)
+    walk = Walk(folder, schedule, solver, answer, plan, progress)
     walk.discard_older()
     steps = len(schedule.steps)
     for step in schedule.steps[walk.finished() :]:
@@ -71,6 +78,7 @@ class Walk:
 
     folder: Path
     schedule: Schedule
+    solver: Solver
     answer: Answer
     plan: ChunkPlan
     progress: Progress
@@ -93,17 +101,19 @@ class Walk:
 
     def take(self, step: Step, edited: Read | None) -> None:
         """One step over the clip."""
-        latents = ArrayStore(self.store(step.index))
-        read = reader(latents)
-        with ArrayWriter(self.store(step.index + 1), latents.shape) as writer:
-            if edited is None:
-                for chunk, answer in self._answers(step, read, writer.count):
-                    writer.append(self.schedule.advance(read(chunk), answer, step).numpy())
-            else:
-                while writer.count < self.plan.count:
-                    chunk = self.plan.starting(writer.count)
-                    writer.append(self.schedule.advance_to(read(chunk), edited(chunk), step).numpy())
-        latents.close()
+        states = ArrayStore(self.store(step.index))
+        with ArrayWriter(self.store(step.index + 1), states.shape) as writer:
+            aims = self.clean(step)(writer.count) if edited is None else self._edited(edited, writer.count)
+            for chunk, clean in aims:
+                state = torch.from_numpy(states.read(chunk))
+                writer.append(self.solver.advance(state, clean, self.schedule.steps, step.index).numpy())
+        states.close()
+
+    def _edited(self, edited: Read, start: int) -> Iterator[tuple[range, Tensor]]:
+        while start < self.plan.count:
+            chunk = self.plan.starting(start)
+            yield chunk, edited(chunk)
+            start = chunk.stop
 
     def clean(self, step: Step) -> Clean:
         def chunks(start: int) -> Iterator[tuple[range, Tensor]]:
@@ -134,9 +144,11 @@ class Walk:
                 start = chunk.stop
 
 
-def reader(store: ArrayStore) -> Read:
+def reader(states: ArrayStore) -> Read:
+    """The latents in the first slot of stored states."""
+
     def read(positions: Sequence[int]) -> Tensor:
-        return torch.from_numpy(store.read(positions))
+        return torch.from_numpy(states.read(positions)[:, 0])
 
     return read
 

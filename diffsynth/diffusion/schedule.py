@@ -1,24 +1,22 @@
-"""Schedules: at which timesteps a network is asked, and how its answer moves a latent to the next one.
+"""Schedules: at which timesteps a network is asked, how noisy a latent is then, and which picture an answer implies.
 
-The update is DDIM's without added noise (eta 0). With a the share of signal at a step and a' at the next one:
+With a the share of signal, the noise ε or the velocity v that a network says of x mean the picture
 
-    x0  = (x - √(1-a) ε) / √a
-    x'  = √a' x0 + √(1-a') ε
-
-A network that says a velocity v instead of the noise ε means ε = √a v + √(1-a) x and x0 = √a x - √(1-a) v.
+    x0 = (x - √(1-a) ε) / √a        x0 = √a x - √(1-a) v
 """
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from torch import Tensor
 
 from diffsynth.errors import ModelError
 
-SchedulerName = Literal["auto", "seed_ddim", "ddim"]
+SchedulerName = Literal["auto", "seed_ddim", "ddim", "dpmpp_2m", "unipc", "euler", "lcm"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 TRAINED_STEPS = 1000
 PURE_NOISE = 1e-9
@@ -38,7 +36,7 @@ class Step:
     """One network evaluation: its place in the loop, its timestep, and the shares of signal before and after."""
 
     index: int
-    timestep: int
+    timestep: float
     signal: float
     next_signal: float
 
@@ -68,22 +66,6 @@ class Schedule:
         a, b = math.sqrt(step.signal), math.sqrt(1 - step.signal)
         return a * x - b * answer if self.prediction == "v_prediction" else (x - b * answer) / a
 
-    def advance(self, x: Tensor, answer: Tensor, step: Step) -> Tensor:
-        a, b = math.sqrt(step.signal), math.sqrt(1 - step.signal)
-        if self.prediction == "sample":
-            return self.advance_to(x, answer, step)
-        noise = a * answer + b * x if self.prediction == "v_prediction" else answer
-        return self._towards(self.clean(x, answer, step), noise, step)
-
-    def advance_to(self, x: Tensor, clean: Tensor, step: Step) -> Tensor:
-        """As `advance`, where the clean latents were edited: the noise is what is left of x beside them."""
-        a, b = math.sqrt(step.signal), math.sqrt(1 - step.signal)
-        return self._towards(clean, (x - a * clean) / b, step)
-
-    @staticmethod
-    def _towards(clean: Tensor, noise: Tensor, step: Step) -> Tensor:
-        return math.sqrt(step.next_signal) * clean + math.sqrt(1 - step.next_signal) * noise
-
 
 def seed_schedule(settings: Mapping[str, Any], count: int) -> Schedule:
     """The seed's: evenly spaced from 999 down, the last step all the way to the picture.
@@ -100,17 +82,54 @@ def ddim_schedule(settings: Mapping[str, Any], count: int) -> Schedule:
     """What the checkpoint's own scheduler settings say: spacing, zero terminal SNR, prediction."""
     from diffusers import DDIMScheduler
 
-    plain = {key: value for key, value in settings.items() if not key.startswith("_")}
-    scheduler = DDIMScheduler.from_config(plain)  # type: ignore[no-untyped-call]
-    scheduler.set_timesteps(count)
-    signal = scheduler.alphas_cumprod.double().tolist()
-    prediction = str(scheduler.config.prediction_type)
-    if prediction not in ("epsilon", "v_prediction", "sample"):
-        raise ModelError(
-            f'scheduler_config.json: "prediction_type" is "{prediction}"; known are epsilon, v_prediction and sample.'
-        )
+    return _by_timesteps("ddim", DDIMScheduler, settings, count)
+
+
+def lcm_schedule(settings: Mapping[str, Any], count: int) -> Schedule:
+    """The timesteps that latent consistency models were distilled for."""
+    from diffusers import LCMScheduler
+
+    return _by_timesteps("lcm", LCMScheduler, settings, count)
+
+
+def sigma_schedule(name: str, settings: Mapping[str, Any], count: int) -> Schedule:
+    """Timesteps as the scheduler of that name lays them, with the noise levels between which it moves."""
+    import diffusers
+
+    kinds = {
+        "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
+        "unipc": diffusers.UniPCMultistepScheduler,
+        "euler": diffusers.EulerDiscreteScheduler,
+    }
+    scheduler = _scheduler(kinds[name], settings, count)
+    signals = [1 / (1 + float(sigma) ** 2) for sigma in scheduler.sigmas.double()]
+    times = [float(t) for t in scheduler.timesteps]
+    steps = zip(times, signals, signals[1:], strict=False)
+    return Schedule(name, tuple(Step(k, *each) for k, each in enumerate(steps)), _prediction(scheduler))
+
+
+def _by_timesteps(name: str, kind: Any, settings: Mapping[str, Any], count: int) -> Schedule:
+    scheduler = _scheduler(kind, settings, count)
     times = [int(t) for t in scheduler.timesteps]
-    return Schedule("ddim", _steps(times, signal, float(scheduler.final_alpha_cumprod)), prediction)  # type: ignore[arg-type]
+    last = float(scheduler.final_alpha_cumprod)
+    return Schedule(name, _steps(times, scheduler.alphas_cumprod.double().tolist(), last), _prediction(scheduler))
+
+
+def _scheduler(kind: Any, settings: Mapping[str, Any], count: int) -> Any:
+    scheduler = kind.from_config({key: value for key, value in settings.items() if not key.startswith("_")})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of how diffusers hands its tensors to numpy
+        scheduler.set_timesteps(count)
+    return scheduler
+
+
+def _prediction(scheduler: Any) -> Prediction:
+    prediction = str(scheduler.config.prediction_type)
+    if prediction not in get_args(Prediction):
+        raise ModelError(
+            f'scheduler_config.json: "prediction_type" is "{prediction}"; known are {", ".join(get_args(Prediction))}.'
+        )
+    return cast(Prediction, prediction)
 
 
 def _steps(times: Sequence[int], signal: Sequence[float], last: float) -> tuple[Step, ...]:
@@ -128,18 +147,23 @@ def is_plain(settings: Mapping[str, Any]) -> bool:
 
 def schedule(name: SchedulerName, settings: Mapping[str, Any], count: int, where: str) -> Schedule:
     """The schedule of a checkpoint whose scheduler_config, read from `where`, holds `settings`."""
-    if name == "ddim" or (name == "auto" and not is_plain(settings)):
-        made = ddim_schedule(settings, count)
-        if made.prediction == "epsilon" and any(step.signal < PURE_NOISE for step in made.steps):
+    if name == "seed_ddim" or (name == "auto" and is_plain(settings)):
+        prediction = settings.get("prediction_type", "epsilon")
+        if prediction != "epsilon":
             raise ModelError(
-                f"{where}: its first timestep is pure noise, from which an epsilon network can't tell a picture. "
-                'Use "scheduler": "seed_ddim".'
+                f'{where}: "prediction_type" is "{prediction}", but "scheduler" is "seed_ddim", which is for epsilon '
+                'networks. Use "scheduler": "auto".'
             )
-        return made
-    prediction = settings.get("prediction_type", "epsilon")
-    if prediction != "epsilon":
+        return seed_schedule(settings, count)
+    if name in ("auto", "ddim"):
+        made = ddim_schedule(settings, count)
+    elif name == "lcm":
+        made = lcm_schedule(settings, count)
+    else:
+        made = sigma_schedule(name, settings, count)
+    if made.prediction == "epsilon" and any(step.signal < PURE_NOISE for step in made.steps):
         raise ModelError(
-            f'{where}: "prediction_type" is "{prediction}", but "scheduler" is "seed_ddim", which is for epsilon '
-            'networks. Use "scheduler": "auto".'
+            f"{where}: its first timestep is pure noise, from which an epsilon network can't tell a picture. "
+            'Use "scheduler": "seed_ddim".'
         )
-    return seed_schedule(settings, count)
+    return made

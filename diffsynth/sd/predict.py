@@ -74,6 +74,10 @@ class Noise:
             generator = torch_generator(self.seed, "noise", frame)
         return torch.randn((1, *self.shape), generator=generator)[0]
 
+    def of_step(self, index: int) -> Tensor:
+        """What a step adds, where its solver adds noise: the same to every frame."""
+        return torch.randn(self.shape, generator=torch_generator(self.seed, "step", index))
+
 
 @dataclass(frozen=True)
 class Predictor:

@@ -22,7 +22,7 @@ from diffsynth.tasks.foresight import Load, foresee
 
 AttentionMode = Literal["shared", "window"]
 Backend = Literal["auto", "sdpa", "xformers", "plain"]
-SchedulerName = Literal["auto", "seed_ddim", "ddim"]
+SchedulerName = Literal["auto", "seed_ddim", "ddim", "dpmpp_2m", "unipc", "euler", "lcm"]
 MemoryMode = Literal["auto", "low"]
 
 
@@ -121,7 +121,7 @@ class StylizeConfig(ClipTaskConfig):
     """How much the prompt counts against the negative prompt; 1 leaves the negative prompt out."""
     scheduler: SchedulerName = "auto"
     """`seed_ddim` is right for plain checkpoints, `ddim` follows the checkpoint's own scheduler settings; `auto` takes
-    the first where it fits, else the second."""
+    the first where it fits, else the second. `dpmpp_2m` and `unipc` need fewer steps, `lcm` is for distilled ones."""
     seed_of_noise: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the initial noise."""
     noise: Literal["shared", "per_frame"] = "shared"

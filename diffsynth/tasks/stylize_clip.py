@@ -12,6 +12,7 @@ from diffsynth.cache import ContentCache, frames_digest
 from diffsynth.diffusion.chunks import ChunkPlan
 from diffsynth.diffusion.denoise import FIRST, denoise, has_begun, reader
 from diffsynth.diffusion.schedule import Schedule
+from diffsynth.diffusion.solvers import Solver, begin, solver
 from diffsynth.errors import ConfigError, RunFolderError
 from diffsynth.frames import FrameStore, Image, is_complete
 from diffsynth.images import read_image
@@ -147,8 +148,10 @@ class Stylize:
             model.vae.encode(references) if references else None,
         )
         folder = run.work("latents")
-        self._begin(folder, source, schedule, noise, progress)
-        return denoise(folder, schedule, predictor, self._plan(source, run), progress, self._edit(source, progress))
+        moved = solver(schedule.name, noise.of_step)
+        self._begin(folder, source, schedule, moved, noise, progress)
+        plan, edit = self._plan(source, run), self._edit(source, progress)
+        return denoise(folder, schedule, moved, predictor, plan, progress, edit)
 
     def _edit(self, source: FrameStore, progress: Progress) -> SmoothingEdit | None:
         deflicker = self.deflicker
@@ -205,19 +208,21 @@ class Stylize:
         )
         return needed.chunk(self.runtime.free_memory(), around)
 
-    def _begin(self, folder: Path, source: FrameStore, schedule: Schedule, noise: Noise, progress: Progress) -> None:
-        """The first latents: noise, or the clip's own with as much noise as the first step expects."""
+    def _begin(
+        self, folder: Path, source: FrameStore, schedule: Schedule, moved: Solver, noise: Noise, progress: Progress
+    ) -> None:
+        """The first states: noise, or the clip's own latents with as much noise as the first step expects."""
         if has_begun(folder, len(source)):
             return
         encoded = None if self.look.strength == 1 else self._encoded(source, progress)
-        with ArrayWriter(folder / FIRST, noise.shape) as writer:
+        with ArrayWriter(folder / FIRST, (moved.slots, *noise.shape)) as writer:
             while writer.count < len(source):
                 positions = range(writer.count, min(writer.count + WRITTEN_TOGETHER, len(source)))
                 latents = torch.stack([noise.of(position) for position in positions])
                 if encoded is not None:
                     clean = torch.from_numpy(encoded.read(positions))
                     latents = schedule.noised(clean, latents, schedule.steps[0]) if schedule.steps else clean
-                writer.append(latents.numpy())
+                writer.append(begin(moved, latents).numpy())
 
     def _encoded(self, source: FrameStore, progress: Progress) -> ArrayStore:
         """The clip's latents, by way of the cache: another prompt doesn't encode it again."""

@@ -15,10 +15,13 @@ from diffsynth.arrays import ArrayWriter
 from diffsynth.diffusion.chunks import ChunkPlan
 from diffsynth.diffusion.denoise import FIRST, Clean, Read, denoise
 from diffsynth.diffusion.schedule import Schedule, Step, seed_schedule
+from diffsynth.diffusion.solvers import DpmPlusPlus, Exact, Solver, UniPc
+from diffsynth.diffusion.solvers import begin as begin_states
 from diffsynth.errors import ModelError, UnavailableError
 from diffsynth.progress import Progress
 
 SHAPE = (2, 3, 4)
+SOLVERS = {"exact": Exact(), "two steps": DpmPlusPlus(), "predicts and corrects": UniPc()}
 
 
 class Stopped(Exception):  # noqa: N818  stands for a kill
@@ -64,9 +67,9 @@ class Halving:
         return read
 
 
-def begin(folder: Path, count: int) -> None:
-    with ArrayWriter(folder / FIRST, SHAPE) as writer:
-        writer.append(first(count).numpy())
+def begin(folder: Path, count: int, solver: Solver) -> None:
+    with ArrayWriter(folder / FIRST, (solver.slots, *SHAPE)) as writer:
+        writer.append(begin_states(solver, first(count)).numpy())
 
 
 def first(count: int) -> Tensor:
@@ -78,61 +81,68 @@ def plan(count: int, size: int, record: list[list[int]] | None = None) -> ChunkP
     return ChunkPlan.even(count, size, lambda bounds: kept.append(list(bounds)))
 
 
-def walked(schedule: Schedule, count: int, interval: int | None = None) -> Tensor:
+def walked(schedule: Schedule, solver: Solver, count: int, interval: int | None = None) -> Tensor:
     """The same in memory, all frames at once."""
-    x = first(count)
+    state = begin_states(solver, first(count))
     for step in schedule.steps:
-        answers = Neighbours(count)(lambda at, x=x: x[list(at)], range(count), step)
+        x = state[:, 0]
+        clean = schedule.clean(x, Neighbours(count)(lambda at, x=x: x[list(at)], range(count), step), step)
         if interval is not None and step.index % interval == 0:
-            clean = schedule.clean(x, answers, step)
-            x = schedule.advance_to(x, clean * 0.5 - clean.mean(0), step)
-        else:
-            x = schedule.advance(x, answers, step)
-    return x
+            clean = clean * 0.5 - clean.mean(0)
+        state = solver.advance(state, clean, schedule.steps, step.index)
+    return state[:, 0]
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (7, 3), (8, 4), (5, 64)])
 @pytest.mark.parametrize("interval", [None, 1, 2])
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 def test_chunks_on_disk_are_the_whole_clip_in_memory(
-    tmp_path: Path, count: int, size: int, interval: int | None
+    tmp_path: Path, solver: Solver, count: int, size: int, interval: int | None
 ) -> None:
     schedule = seed_schedule({}, 5)
-    begin(tmp_path, count)
+    begin(tmp_path, count, solver)
     edit = None if interval is None else Halving(interval)
-    found = denoise(tmp_path, schedule, Neighbours(count), plan(count, size), Progress(), edit)
-    np.testing.assert_allclose(found.read(range(count)), walked(schedule, count, interval), rtol=1e-5, atol=1e-5)
+    found = denoise(tmp_path, schedule, solver, Neighbours(count), plan(count, size), Progress(), edit)
+    np.testing.assert_allclose(
+        found.read(range(count))[:, 0], walked(schedule, solver, count, interval), rtol=1e-5, atol=1e-5
+    )
     assert [each.name for each in tmp_path.iterdir()] == ["005"], "what a finished step needed is gone"
 
 
 @settings(max_examples=25, deadline=None)
-@given(stops=st.lists(st.integers(0, 6), max_size=6), interval=st.sampled_from([None, 2]))
+@given(
+    stops=st.lists(st.integers(0, 6), max_size=6),
+    interval=st.sampled_from([None, 2]),
+    solver=st.sampled_from(list(SOLVERS.values())),
+)
 def test_stopped_anywhere_it_ends_in_the_same_bytes(
-    tmp_path_factory: pytest.TempPathFactory, stops: list[int], interval: int | None
+    tmp_path_factory: pytest.TempPathFactory, stops: list[int], interval: int | None, solver: Solver
 ) -> None:
     count, schedule = 7, seed_schedule({}, 4)
     results = []
     for interruptions in ([], stops):
         folder = tmp_path_factory.mktemp("run")
-        begin(folder, count)
+        begin(folder, count, solver)
         for stop in interruptions:
             edit = None if interval is None else Halving(interval, stop=stop % 2 == 1)
             try:
-                denoise(folder, schedule, Neighbours(count, stop), plan(count, 3), Progress(), edit)
+                denoise(folder, schedule, solver, Neighbours(count, stop), plan(count, 3), Progress(), edit)
             except Stopped:
                 continue
         edit = None if interval is None else Halving(interval)
-        store = denoise(folder, schedule, Neighbours(count), plan(count, 3), Progress(), edit)
+        store = denoise(folder, schedule, solver, Neighbours(count), plan(count, 3), Progress(), edit)
         results.append(store.read(range(count)))
     np.testing.assert_array_equal(*results)
 
 
 def test_a_finished_chunk_is_not_asked_again(tmp_path: Path) -> None:
+    solver = Exact()
     count, schedule = 6, seed_schedule({}, 2)
-    begin(tmp_path, count)
+    begin(tmp_path, count, solver)
     with pytest.raises(Stopped):
-        denoise(tmp_path, schedule, Neighbours(count, 3), plan(count, 2), Progress())
+        denoise(tmp_path, schedule, solver, Neighbours(count, 3), plan(count, 2), Progress())
     again = Neighbours(count)
-    denoise(tmp_path, schedule, again, plan(count, 2), Progress())
+    denoise(tmp_path, schedule, solver, again, plan(count, 2), Progress())
     assert again.asked == [range(2), range(2, 4), range(4, 6)]
 
 
@@ -150,45 +160,50 @@ class Narrow:
 
 
 def test_a_chunk_that_does_not_fit_is_halved_for_good(tmp_path: Path) -> None:
+    solver = Exact()
     count, schedule = 7, seed_schedule({}, 3)
-    begin(tmp_path, count)
+    begin(tmp_path, count, solver)
     record: list[list[int]] = []
     narrow = Narrow(2, Neighbours(count))
-    found = denoise(tmp_path, schedule, narrow, plan(count, 5, record), Progress())
-    np.testing.assert_allclose(found.read(range(count)), walked(schedule, count), rtol=1e-5, atol=1e-5)
+    found = denoise(tmp_path, schedule, solver, narrow, plan(count, 5, record), Progress())
+    np.testing.assert_allclose(found.read(range(count))[:, 0], walked(schedule, solver, count), rtol=1e-5, atol=1e-5)
     assert record == [[0, 3, 7], [0, 2, 3, 7], [0, 2, 3, 5, 7]]
 
 
 def test_a_frame_that_does_not_fit_ends_it_in_words(tmp_path: Path) -> None:
-    begin(tmp_path, 3)
+    solver = Exact()
+    begin(tmp_path, 3, solver)
     with pytest.raises(UnavailableError, match="not even one frame"):
-        denoise(tmp_path, seed_schedule({}, 2), Narrow(0, Neighbours(3)), plan(3, 2), Progress())
+        denoise(tmp_path, seed_schedule({}, 2), solver, Narrow(0, Neighbours(3)), plan(3, 2), Progress())
 
 
 def test_numbers_that_overflow_are_said(tmp_path: Path) -> None:
-    begin(tmp_path, 2)
+    solver = Exact()
+    begin(tmp_path, 2, solver)
 
     def broken(read: Read, chunk: range, step: Step) -> Tensor:
         return read(chunk) / 0
 
     with pytest.raises(ModelError, match="overflowed in step 1/2"):
-        denoise(tmp_path, seed_schedule({}, 2), broken, plan(2, 2), Progress())
+        denoise(tmp_path, seed_schedule({}, 2), solver, broken, plan(2, 2), Progress())
 
 
 def test_no_steps_leave_the_latents_as_they_are(tmp_path: Path) -> None:
-    begin(tmp_path, 3)
-    found = denoise(tmp_path, seed_schedule({}, 4).cut(0), Neighbours(3), plan(3, 2), Progress())
-    np.testing.assert_array_equal(found.read(range(3)), first(3))
+    solver = Exact()
+    begin(tmp_path, 3, solver)
+    found = denoise(tmp_path, seed_schedule({}, 4).cut(0), solver, Neighbours(3), plan(3, 2), Progress())
+    np.testing.assert_array_equal(found.read(range(3))[:, 0], first(3))
 
 
 def test_memory_that_ran_out_is_told_from_other_faults(tmp_path: Path) -> None:
-    begin(tmp_path, 2)
+    solver = Exact()
+    begin(tmp_path, 2, solver)
 
     def faulty(read: Read, chunk: range, step: Step) -> Tensor:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="mat1"):
-        denoise(tmp_path, seed_schedule({}, 2), faulty, plan(2, 2), Progress())
+        denoise(tmp_path, seed_schedule({}, 2), solver, faulty, plan(2, 2), Progress())
 
 
 def chunks_of(made: ChunkPlan) -> Iterator[range]:
