@@ -11,7 +11,7 @@ A network that says a velocity v instead of the noise ε means ε = √a v + √
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from torch import Tensor
@@ -20,6 +20,7 @@ from diffsynth.errors import ModelError
 
 SchedulerName = Literal["auto", "seed_ddim", "ddim"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
+PREDICTIONS = get_args(Prediction)
 TRAINED_STEPS = 1000
 PURE_NOISE = 1e-9
 PLAIN: Mapping[str, Any] = {
@@ -96,19 +97,23 @@ def seed_schedule(settings: Mapping[str, Any], count: int) -> Schedule:
     return Schedule("seed_ddim", _steps(times, np.cumprod(1 - betas).tolist(), 1.0))
 
 
-def ddim_schedule(settings: Mapping[str, Any], count: int) -> Schedule:
+def ddim_schedule(settings: Mapping[str, Any], count: int, where: str) -> Schedule:
     """What the checkpoint's own scheduler settings say: spacing, zero terminal SNR, prediction."""
     from diffusers import DDIMScheduler
 
     plain = {key: value for key, value in settings.items() if not key.startswith("_")}
-    scheduler = DDIMScheduler.from_config(plain)  # type: ignore[no-untyped-call]
-    scheduler.set_timesteps(count)
-    signal = scheduler.alphas_cumprod.double().tolist()
-    prediction = str(scheduler.config.prediction_type)
-    if prediction not in ("epsilon", "v_prediction", "sample"):
+    prediction = str(settings.get("prediction_type", "epsilon"))
+    if prediction not in PREDICTIONS:
+        raise ModelError(f'{where}: "prediction_type" is "{prediction}"; known are {", ".join(PREDICTIONS)}.')
+    try:
+        scheduler = DDIMScheduler.from_config(plain)  # type: ignore[no-untyped-call]
+        scheduler.set_timesteps(count)
+    except (ValueError, TypeError, NotImplementedError) as problem:
         raise ModelError(
-            f'scheduler_config.json: "prediction_type" is "{prediction}"; known are epsilon, v_prediction and sample.'
-        )
+            f"{where}: no schedule of {count} steps comes from these settings ({problem}). "
+            'Use "scheduler": "seed_ddim", or another number of steps.'
+        ) from problem
+    signal = scheduler.alphas_cumprod.double().tolist()
     times = [int(t) for t in scheduler.timesteps]
     return Schedule("ddim", _steps(times, signal, float(scheduler.final_alpha_cumprod)), prediction)  # type: ignore[arg-type]
 
@@ -129,7 +134,7 @@ def is_plain(settings: Mapping[str, Any]) -> bool:
 def schedule(name: SchedulerName, settings: Mapping[str, Any], count: int, where: str) -> Schedule:
     """The schedule of a checkpoint whose scheduler_config, read from `where`, holds `settings`."""
     if name == "ddim" or (name == "auto" and not is_plain(settings)):
-        made = ddim_schedule(settings, count)
+        made = ddim_schedule(settings, count, where)
         if made.prediction == "epsilon" and any(step.signal < PURE_NOISE for step in made.steps):
             raise ModelError(
                 f"{where}: its first timestep is pure noise, from which an epsilon network can't tell a picture. "
