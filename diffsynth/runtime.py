@@ -5,6 +5,8 @@ This is the only file that knows device names; torch is imported when a device i
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 PrecisionName = Literal["auto", "float32", "float16", "bfloat16"]
+OUT_OF_MEMORY = (
+    "Out of memory: not even one frame, with the frames that it attends to, fits. "
+    'Use smaller frames, a shorter "combine_pattern", "halo": 1, or "memory": "low".'
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,17 @@ def is_out_of_memory(problem: BaseException) -> bool:
     if isinstance(problem, torch.OutOfMemoryError | MemoryError):
         return True
     return "not enough memory" in str(problem) or "can't allocate memory" in str(problem)
+
+
+@contextmanager
+def out_of_memory_told() -> Iterator[None]:
+    """Say what to do where a single frame doesn't fit."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as problem:
+        if not is_out_of_memory(problem):
+            raise
+        raise UnavailableError(OUT_OF_MEMORY) from problem
 
 
 def available_cores() -> int:

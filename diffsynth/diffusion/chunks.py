@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 from diffsynth.errors import UnavailableError
+from diffsynth.runtime import OUT_OF_MEMORY
 
 
 class ChunkPlan:
@@ -33,10 +34,7 @@ class ChunkPlan:
 
     def halve(self, chunk: range) -> None:
         if len(chunk) == 1:
-            raise UnavailableError(
-                "Out of memory: not even one frame, with the frames that it attends to, fits. "
-                'Use smaller frames, a shorter "combine_pattern", "halo": 1, or "memory": "low".'
-            )
+            raise UnavailableError(OUT_OF_MEMORY)
         middle = chunk.start + (len(chunk) + 1) // 2
         self._bounds.insert(bisect_right(self._bounds, middle), middle)
         self._record(self._bounds)

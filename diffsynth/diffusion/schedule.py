@@ -18,6 +18,7 @@ from diffsynth.errors import ModelError
 
 SchedulerName = Literal["auto", "seed_ddim", "ddim", "dpmpp_2m", "unipc", "euler", "lcm"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
+PREDICTIONS = get_args(Prediction)
 TRAINED_STEPS = 1000
 PURE_NOISE = 1e-9
 PLAIN: Mapping[str, Any] = {
@@ -75,69 +76,50 @@ def seed_schedule(settings: Mapping[str, Any], count: int) -> Schedule:
     start, end = float(settings.get("beta_start", 0.00085)), float(settings.get("beta_end", 0.012))
     betas = np.linspace(math.sqrt(start), math.sqrt(end), TRAINED_STEPS, dtype=np.float64) ** 2
     times = [round(TRAINED_STEPS - k * TRAINED_STEPS / count) - 1 for k in range(count)]
-    return Schedule("seed_ddim", _steps(times, np.cumprod(1 - betas).tolist(), 1.0))
+    return Schedule("seed_ddim", _steps(times, [*np.cumprod(1 - betas)[times].tolist(), 1.0]))
 
 
-def ddim_schedule(settings: Mapping[str, Any], count: int) -> Schedule:
-    """What the checkpoint's own scheduler settings say: spacing, zero terminal SNR, prediction."""
-    from diffusers import DDIMScheduler
-
-    return _by_timesteps("ddim", DDIMScheduler, settings, count)
-
-
-def lcm_schedule(settings: Mapping[str, Any], count: int) -> Schedule:
-    """The timesteps that latent consistency models were distilled for."""
-    from diffusers import LCMScheduler
-
-    return _by_timesteps("lcm", LCMScheduler, settings, count)
+KINDS = {
+    "ddim": "DDIMScheduler",
+    "lcm": "LCMScheduler",
+    "dpmpp_2m": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+}
+"""diffusers' schedulers, which lay the timesteps by a checkpoint's settings."""
 
 
-def sigma_schedule(name: str, settings: Mapping[str, Any], count: int) -> Schedule:
-    """Timesteps as the scheduler of that name lays them, with the noise levels between which it moves."""
+def checkpoint_schedule(name: str, settings: Mapping[str, Any], count: int, where: str) -> Schedule:
+    """What the checkpoint's own scheduler settings say: spacing, noise levels, zero terminal SNR, prediction."""
     import diffusers
 
-    kinds = {
-        "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
-        "unipc": diffusers.UniPCMultistepScheduler,
-        "euler": diffusers.EulerDiscreteScheduler,
-    }
-    scheduler = _scheduler(kinds[name], settings, count)
-    signals = [1 / (1 + float(sigma) ** 2) for sigma in scheduler.sigmas.double()]
-    times = [float(t) for t in scheduler.timesteps]
-    steps = zip(times, signals, signals[1:], strict=False)
-    return Schedule(name, tuple(Step(k, *each) for k, each in enumerate(steps)), _prediction(scheduler))
-
-
-def _by_timesteps(name: str, kind: Any, settings: Mapping[str, Any], count: int) -> Schedule:
-    scheduler = _scheduler(kind, settings, count)
-    times = [int(t) for t in scheduler.timesteps]
-    last = float(scheduler.final_alpha_cumprod)
-    return Schedule(name, _steps(times, scheduler.alphas_cumprod.double().tolist(), last), _prediction(scheduler))
-
-
-def _scheduler(kind: Any, settings: Mapping[str, Any], count: int) -> Any:
-    scheduler = kind.from_config({key: value for key, value in settings.items() if not key.startswith("_")})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of how diffusers hands its tensors to numpy
-        scheduler.set_timesteps(count)
-    return scheduler
-
-
-def _prediction(scheduler: Any) -> Prediction:
-    prediction = str(scheduler.config.prediction_type)
-    if prediction not in get_args(Prediction):
+    prediction = str(settings.get("prediction_type", "epsilon"))
+    if prediction not in PREDICTIONS:
+        raise ModelError(f'{where}: "prediction_type" is "{prediction}"; known are {", ".join(PREDICTIONS)}.')
+    plain = {key: value for key, value in settings.items() if not key.startswith("_")}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of how diffusers hands its tensors to numpy
+            scheduler = getattr(diffusers, KINDS[name]).from_config(plain)
+            scheduler.set_timesteps(count)
+    except (ValueError, TypeError, NotImplementedError) as problem:
         raise ModelError(
-            f'scheduler_config.json: "prediction_type" is "{prediction}"; known are {", ".join(get_args(Prediction))}.'
-        )
-    return cast(Prediction, prediction)
+            f"{where}: no schedule of {count} steps comes from these settings ({problem}). "
+            'Use "scheduler": "seed_ddim", or another number of steps.'
+        ) from problem
+    times = [float(t) for t in scheduler.timesteps]
+    if name in ("ddim", "lcm"):
+        signals = scheduler.alphas_cumprod.double()[scheduler.timesteps].tolist()
+        signals.append(float(scheduler.final_alpha_cumprod))
+    else:
+        signals = [1 / (1 + float(sigma) ** 2) for sigma in scheduler.sigmas.double()]
+    return Schedule(name, _steps(times, signals), cast(Prediction, prediction))
 
 
-def _steps(times: Sequence[int], signal: Sequence[float], last: float) -> tuple[Step, ...]:
-    signals = [signal[t] for t in times]
-    return tuple(
-        Step(index, t, own, following)
-        for index, (t, own, following) in enumerate(zip(times, signals, [*signals[1:], last], strict=True))
-    )
+def _steps(times: Sequence[float], signals: Sequence[float]) -> tuple[Step, ...]:
+    """`signals` holds one more entry: that of what the last step leads to."""
+    moves = zip(times, signals, signals[1:], strict=False)
+    return tuple(Step(index, *each) for index, each in enumerate(moves))
 
 
 def is_plain(settings: Mapping[str, Any]) -> bool:
@@ -155,12 +137,7 @@ def schedule(name: SchedulerName, settings: Mapping[str, Any], count: int, where
                 'networks. Use "scheduler": "auto".'
             )
         return seed_schedule(settings, count)
-    if name in ("auto", "ddim"):
-        made = ddim_schedule(settings, count)
-    elif name == "lcm":
-        made = lcm_schedule(settings, count)
-    else:
-        made = sigma_schedule(name, settings, count)
+    made = checkpoint_schedule("ddim" if name == "auto" else name, settings, count, where)
     if made.prediction == "epsilon" and any(step.signal < PURE_NOISE for step in made.steps):
         raise ModelError(
             f"{where}: its first timestep is pure noise, from which an epsilon network can't tell a picture. "

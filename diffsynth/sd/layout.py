@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffsynth import hub
-from diffsynth.errors import MissingFileError, ModelError
+from diffsynth.errors import MediaError, MissingFileError, ModelError
 
 Settings = Mapping[str, Any]
 
@@ -26,7 +26,12 @@ LATENT_SCALE = 8
 
 def floored(size: int) -> int:
     """The side of the pictures for frames of that side."""
-    return max(size // LATENT_SCALE, 1) * LATENT_SCALE
+    if size < LATENT_SCALE:
+        raise MediaError(
+            f"The frames have a side of {size} pixels; at least {LATENT_SCALE} are needed. "
+            'Set "frame_height" or "frame_width" to enlarge them.'
+        )
+    return size // LATENT_SCALE * LATENT_SCALE
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,9 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as problem:  # damage shows as any of a dozen kinds
-        raise ModelError(f"{folder}: doesn't load as a CLIP tokenizer ({_first_line(problem)}).") from problem
+        raise ModelError(
+            f"{folder}: doesn't load as a CLIP tokenizer ({_first_line(problem)}). Copy or download it again."
+        ) from problem
 
 
 def channels_last(network: nn.Module) -> nn.Module:

@@ -182,11 +182,24 @@ class ClipReader:
     def read(
         self, source: Path, run: RunFolder, progress: Progress, *, name: str = "input", clip: "Clip | None" = None
     ) -> "tuple[Clip, FrameStore]":
-        """Continues an unfinished store; a finished one is taken as it is. `name` tells the clips of one run apart."""
+        """The main clip, whose facts go into the run's record. `name` tells the clips of one run apart."""
+        clip = clip or self.open(source)
+        store = self.store(clip, run, progress, name)
+        run.note(
+            frames=len(store),
+            height=store.height,
+            width=store.width,
+            frame_rate=str(clip.fps),
+            damage=clip.damage.report(clip.time_base),
+        )
+        return clip, store
+
+    def store(self, clip: "Clip", run: RunFolder, progress: Progress, name: str) -> "FrameStore":
+        """Continues an unfinished store; a finished one is taken as it is."""
         from diffsynth.frame_files import written_count
         from diffsynth.video.ingest import ingest
 
-        clip = clip or self.open(source)
+        source = clip.info.path
         for note in clip.info.notes:
             progress.note(f"{source}: {note}")
         folder = run.work(name)
@@ -199,14 +212,7 @@ class ClipReader:
         damage = clip.damage.report(clip.time_base)
         if damage:
             progress.note(f"{source}: {damage}.")
-        run.note(
-            frames=len(store),
-            height=store.height,
-            width=store.width,
-            frame_rate=str(clip.fps),
-            damage=damage,
-        )
-        return clip, store
+        return store
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,14 +13,14 @@ from diffsynth.diffusion.chunks import ChunkPlan
 from diffsynth.diffusion.denoise import FIRST, denoise, has_begun, reader
 from diffsynth.diffusion.schedule import Schedule
 from diffsynth.diffusion.solvers import Solver, begin, solver
-from diffsynth.errors import ConfigError, RunFolderError
+from diffsynth.errors import RunFolderError
 from diffsynth.frames import FrameStore, Image, is_complete
 from diffsynth.images import read_image
 from diffsynth.processors.base import Frames, Stills
 from diffsynth.processors.conditions import condition as cached_condition
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
-from diffsynth.runtime import Runtime
+from diffsynth.runtime import Runtime, out_of_memory_told
 from diffsynth.sd.control import ClipMaps, Condition, embed_clip
 from diffsynth.sd.layout import LATENT_SCALE, floored
 from diffsynth.sd.memory import demand
@@ -30,6 +30,7 @@ from diffsynth.sized import Resampling, Sized, scaled, sized_store
 from diffsynth.smoothers.base import smooth_into
 from diffsynth.tasks.clip import ClipReader, ClipWriter
 from diffsynth.tasks.previews import preview_sheet, preview_store
+from diffsynth.tasks.ready_condition import ReadyCondition
 from diffsynth.tasks.stylize_parts import Control, Deflicker, Look, Model
 
 WRITTEN_TOGETHER = 16
@@ -51,13 +52,14 @@ class Stylize:
     runtime: Runtime
 
     def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
-        torch.set_num_threads(_threads(run, self.runtime))
-        if self.preview is not None:
-            return self._previewed(self.preview, inputs, run, progress)
-        clip, asked = self.reader.read(inputs["input_video"], run, progress)
-        source = sized_store(asked, floored(asked.height), floored(asked.width), run.work("sized"))
-        rendered = self._rendered(inputs, asked, source, run, progress)
-        return self.writer.write(clip, self._post_smoothed(source, rendered, run, progress), run, progress)
+        self._settle(run)
+        with out_of_memory_told():
+            if self.preview is not None:
+                return self._previewed(self.preview, inputs, run, progress)
+            clip, asked = self.reader.read(inputs["input_video"], run, progress)
+            source = sized_store(asked, floored(asked.height), floored(asked.width), run.work("sized"))
+            rendered = self._rendered(inputs, asked, source, run, progress)
+            return self.writer.write(clip, self._post_smoothed(source, rendered, run, progress), run, progress)
 
     def _previewed(self, count: int, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
         """A few frames of the clip, by themselves."""
@@ -103,17 +105,12 @@ class Stylize:
         references = [Stills([each]) for each in _references(inputs, asked)]
         if control.processor is None:
             assert control.ready is not None
-            reader = replace(self.reader, geometry=replace(self.reader.geometry, height=height, width=width))
-            _, ready = reader.read(inputs[control.ready], run, progress, name=f"condition-{number}")
-            if len(ready) not in (1, len(asked)):
-                problem = (
-                    f"{inputs[control.ready]}: this condition has {len(ready)} pictures, but {len(asked)} frames are "
-                    "used. It must have one for each frame, or be one image."
-                )
-                raise ConfigError([problem])
+            ready = ReadyCondition(self.reader, self.preview).read(
+                inputs[control.ready], asked, f"condition-{number}", run, progress
+            )
             return ClipMaps(sized(ready), [sized(each) for each in references])
         processor = control.processor
-        with progress.stage(name, processor.passes * len(asked)) as stage:
+        with progress.stage(name, processor.passes * (1 if control.of_style else len(asked))) as stage:
             if control.of_style:
                 picture = scaled(read_image(inputs["style_image"])[0], asked.height, asked.width, Resampling.BICUBIC)
                 found = processor.process(Stills([picture]), folder, stage.advance)
@@ -135,6 +132,11 @@ class Stylize:
         model, look = self.model, self.look
         shape = (model.vae.channels, source.height // LATENT_SCALE, source.width // LATENT_SCALE)
         schedule = model.schedule if look.strength == 1 else model.schedule.cut(look.strength)
+        if not schedule.steps:
+            progress.note(
+                f'"img2img_strength" {look.strength} of {len(model.schedule.steps)} steps is less than one: the frames '
+                "only go through the autoencoder."
+            )
         noise = Noise(shape, look.seed, look.shared_noise)
         neighbourhood = Neighbourhood(look.mode, look.pattern, look.halo, len(source))
         predictor = Predictor(
@@ -173,6 +175,19 @@ class Stylize:
 
     def _plan(self, source: FrameStore, run: RunFolder) -> ChunkPlan:
         """As recorded by an earlier session of this run, else a new one."""
+
+        def record(bounds: list[int]) -> None:
+            run.note(plan={**run.record["plan"], "chunks": list(bounds)})
+
+        if "chunks" in run.record["plan"]:
+            return ChunkPlan(list(run.record["plan"]["chunks"]), record)
+        return ChunkPlan.even(len(source), self._chunk_size(source), record)
+
+    def _settle(self, run: RunFolder) -> None:
+        """Where and how precisely is computed, and by how many threads: as by an earlier session of this run.
+
+        Sums over another number of threads round differently.
+        """
         placement = self.model.networks.placement
         now = {"device": placement.device.type, "dtype": str(placement.dtype).removeprefix("torch.")}
         earlier = run.record.get("plan", {})
@@ -183,12 +198,9 @@ class Stylize:
                 f'frames would not match. Choose that {key} again ("--device", "dtype"), or start anew with --fresh.'
             )
 
-        def record(bounds: list[int]) -> None:
-            run.note(plan={**run.record.get("plan", {}), **now, "chunks": list(bounds)})
-
-        if "chunks" in earlier:
-            return ChunkPlan(list(earlier["chunks"]), record)
-        return ChunkPlan.even(len(source), self._chunk_size(source), record)
+        plan = {"threads": self.runtime.thread_count(), **earlier, **now}
+        run.note(plan=plan)
+        torch.set_num_threads(plan["threads"])
 
     def _chunk_size(self, source: FrameStore) -> int:
         look = self.look
@@ -234,6 +246,7 @@ class Stylize:
             "vae": self.model.vae_identity,
             "dtype": str(placement.dtype),
             "device": placement.device.type,
+            "threads": torch.get_num_threads(),
         }
 
         def make(folder: Path) -> ArrayStore:
@@ -262,10 +275,3 @@ def _references(inputs: Mapping[str, Path], like: FrameStore) -> list[Image]:
     """The reference pictures, stretched to the size of the frames."""
     paths = [path for key, path in inputs.items() if key.startswith("frames_reference[")]
     return [scaled(read_image(path)[0], like.height, like.width, Resampling.BICUBIC) for path in paths]
-
-
-def _threads(run: RunFolder, runtime: Runtime) -> int:
-    """As many as the run was begun with: sums over another number of threads round differently."""
-    threads: int = run.record.get("plan", {}).get("threads", runtime.thread_count())
-    run.note(plan={**run.record.get("plan", {}), "threads": threads})
-    return threads

@@ -103,6 +103,7 @@ def load_model(config: "StylizeConfig", runtime: Runtime) -> tuple[Model, tuple[
     vae_folder = _vae_folder(config.vae, layout)
     placement = Placement(runtime.torch_device(), runtime.torch_dtype(), config.memory)
     where = str(layout.folder / "scheduler" / "scheduler_config.json")
+    attend = attention(config.attention_backend)
     steps = schedule(config.scheduler, layout.scheduler, config.num_inference_steps, where)
     words = _words(layout.folder, config.negative_prompt, config.prompt, placement)
 
@@ -120,7 +121,7 @@ def load_model(config: "StylizeConfig", runtime: Runtime) -> tuple[Model, tuple[
         for net, folder in zip(nets, folders, strict=True)
     )
     unet = channels_last(load_network(UNet2DConditionModel, layout.folder / "unet", placement.dtype))
-    networks = Networks.linked(unet, [each.branch for each in controls], attention(config.attention_backend), placement)
+    networks = Networks.linked(unet, [each.branch for each in controls], attend, placement)
     model = Model(networks, _vae(vae_folder, placement), words, steps, folder_identity(vae_folder))
     return model, controls
 
