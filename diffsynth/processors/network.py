@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from diffsynth.config import ModelRef
+from diffsynth.errors import ModelError
 from diffsynth.frames import Image
 from diffsynth.processors.base import Mapper, PerFrame, ProcessorSettings, as_rgb, to_levels
 from diffsynth.processors.detection import to_detection, to_frame
@@ -104,19 +106,19 @@ class Annotator:
         resolution = config.detect_resolution
 
         def load() -> "torch.nn.Module":
-            weights = read_weights(file, name)
-            return fill(self.make(name), weights.get(self.inside, weights), file, name)
+            return fill(self.make(name), read_weights(file, name, self.inside), file, name)
 
         @contextmanager
         def opened() -> Iterator[Mapper]:
             with place.holding(load) as network:
-                yield lambda frames: _mapped(network, self.read, frames, resolution, finish)
+                yield lambda frames: _mapped(name, network, self.read, frames, resolution, finish)
 
         fingerprint = config.fingerprint(weights=weights_identity(file), precision=place.precision)
         return PerFrame(fingerprint, opened, config.batch_size)
 
 
 def _mapped(
+    name: str,
     network: "torch.nn.Module",
     read: Read,
     frames: Sequence[Image],
@@ -129,9 +131,20 @@ def _mapped(
     first = next(network.parameters())
     with torch.inference_mode():
         found = read(network, to_tensor([to_detection(frame, resolution) for frame in frames], first))
-    maps = to_levels(found.float().mul(255).permute(0, 2, 3, 1).cpu().numpy())
+    maps = to_levels(numbers(found.float().mul(255).permute(0, 2, 3, 1), name))
     finished = [each if finish is None else finish(each) for each in maps]
     return [to_frame(_three(each), height, width) for each in finished]
+
+
+def numbers(found: "torch.Tensor", processor: str) -> NDArray[np.float32]:
+    """What a network said, on the host; infinity and its like are an error, where they would be a black map."""
+    values: NDArray[np.float32] = found.cpu().numpy()
+    if not np.isfinite(values).all():
+        raise ModelError(
+            f"{processor}: the network's values are no numbers. Its weights are damaged, or they need more precision: "
+            'try "device": "cpu" in its processor_config.'
+        )
+    return values
 
 
 def to_tensor(frames: Sequence[Image], like: "torch.Tensor") -> "torch.Tensor":
