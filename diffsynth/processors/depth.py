@@ -12,7 +12,7 @@ from pydantic import Field
 from diffsynth.config import ModelRef
 from diffsynth.frames import Image
 from diffsynth.processors.base import Mapper, PerFrame, Processor, as_rgb, to_levels
-from diffsynth.processors.network import NetworkSettings, numbers
+from diffsynth.processors.network import BatchedSettings, numbers
 from diffsynth.processors.pretrained import folder_identity, image_processor, model_folder, prepared, pretrained
 from diffsynth.runtime import Runtime
 
@@ -23,7 +23,7 @@ METRES = frozenset({"zoedepth", "glpn", "depth_pro"})
 """Kinds of network whose values are distances. The others say how near a thing is."""
 
 
-class DepthSettings(NetworkSettings):
+class DepthSettings(BatchedSettings):
     """What the config of every processor with a depth network has."""
 
     model_path: ModelRef = "Intel/dpt-large"

@@ -30,16 +30,21 @@ class NetworkSettings(ProcessorSettings):
 
     device: DeviceName = "auto"
     """Where the network runs; `auto` is where everything else does."""
-    batch_size: Annotated[int, Field(ge=1, le=256)] = 8
-    """Frames that go through the network at a time."""
 
     def place(self, runtime: Runtime) -> "Place":
         chosen = runtime if self.device == "auto" else replace(runtime, device=self.device)
         return Place(chosen)
 
 
+class BatchedSettings(NetworkSettings):
+    """What the config of a processor has whose network reads several frames at a time."""
+
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 8
+    """Frames that go through the network at a time."""
+
+
 class DetectorSettings(NetworkSettings):
-    """What the config of an annotator with its own resolution has."""
+    """What the config of every processor with weights of controlnet_aux has."""
 
     model_path: ModelRef = ANNOTATORS
     """A file of weights, a folder that holds it under its usual name, or a repository of the hub."""
@@ -48,6 +53,10 @@ class DetectorSettings(NetworkSettings):
 
     def models(self) -> tuple[str, ...]:
         return (self.model_path,)
+
+
+class AnnotatorSettings(BatchedSettings, DetectorSettings):
+    """What the config of every `Annotator` has."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ class Annotator:
     """Half precision doesn't work."""
 
     def build(
-        self, config: DetectorSettings, runtime: Runtime, finish: Callable[[Image], Image] | None = None
+        self, config: AnnotatorSettings, runtime: Runtime, finish: Callable[[Image], Image] | None = None
     ) -> PerFrame:
         """A processor: frames are brought to the network's resolution, read in batches, and brought back.
 

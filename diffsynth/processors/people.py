@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -45,6 +45,15 @@ class Person:
     left_hand: Points | None = None
     right_hand: Points | None = None
     face: tuple[Point, ...] | None = None
+
+    def wanted(self, *, hands: bool, face: bool) -> Self:
+        """Without the parts that aren't wanted."""
+        return replace(
+            self,
+            left_hand=self.left_hand if hands else None,
+            right_hand=self.right_hand if hands else None,
+            face=self.face if face else None,
+        )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:

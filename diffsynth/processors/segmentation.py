@@ -11,7 +11,7 @@ from diffsynth.config import ModelRef
 from diffsynth.errors import ModelError
 from diffsynth.frames import Image
 from diffsynth.processors.base import Mapper, PerFrame, Processor
-from diffsynth.processors.network import NetworkSettings
+from diffsynth.processors.network import BatchedSettings
 from diffsynth.processors.pretrained import folder_identity, image_processor, model_folder, prepared, pretrained
 from diffsynth.processors.weights import annotator, require
 from diffsynth.runtime import Runtime
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class ControlnetImageProcessorSegmentationConfig(NetworkSettings):
+class ControlnetImageProcessorSegmentationConfig(BatchedSettings):
     """What each pixel belongs to, in the colours of ADE20K."""
 
     type: Literal["ControlnetImageProcesserSegmentation"] = Field(

@@ -45,7 +45,7 @@ def require(package: str, processor: str) -> None:
         )
 
 
-def weight_file(reference: str, filename: str, processor: str) -> Path:
+def weight_file(reference: str, filename: str, processor: str, published: str = ANNOTATORS) -> Path:
     """The file that `model_path` leads to: itself, `filename` in a folder, or `filename` in a repository."""
     path = Path(reference)
     if path.is_file():
@@ -55,7 +55,7 @@ def weight_file(reference: str, filename: str, processor: str) -> Path:
             return path / filename
         raise MissingFileError(
             f'{processor}: "model_path" is {path}, which holds no {filename}. '
-            f"Give the file itself, or a folder with {filename} in it ({ANNOTATORS} on the hub has one)."
+            f"Give the file itself, or a folder with {filename} in it ({published} on the hub has one)."
         )
     return Path(downloaded(reference, [filename], processor)) / filename
 

@@ -307,13 +307,6 @@ class TestWhatIsMissing:
             with pytest.raises(UnavailableError, match=r'controlnet_aux.*pip install "diffsynth\[annotators\]"'):
                 built(name)
 
-    @needs_annotators
-    def test_parts_of_dwpose(self) -> None:
-        with pytest.raises(
-            UnavailableError, match=r"needs mmcv, mmdet, mmpose.*mim install.*ControlnetImageProcesserPose"
-        ):
-            built("dwpose")
-
 
 def importlib_find_spec() -> Any:
     import importlib.util
