@@ -76,9 +76,12 @@ PATCH = 2**16
 """Random numbers that a large tensor is made from."""
 
 
-def _save(path: Path, network: torch.nn.Module, wrap: Callable[[dict[str, Any]], Any] = lambda state: state) -> None:
+def _save(
+    path: Path, network: torch.nn.Module, wrap: Callable[[dict[str, Any]], Any], *, repeating: bool = True
+) -> None:
     """Large tensors go to disk as one patch of their numbers, seen over and over: a tenth of the bytes or less."""
-    torch.save(wrap({key: _repeating(value) for key, value in network.state_dict().items()}), path)
+    state = network.state_dict()
+    torch.save(wrap({key: _repeating(value) for key, value in state.items()} if repeating else state), path)
 
 
 def _repeating(tensor: torch.Tensor) -> torch.Tensor:
@@ -96,13 +99,19 @@ def _parallel(key: str) -> Callable[[dict[str, Any]], Any]:
     return lambda state: {key: {f"module.{name}": value for name, value in state.items()}}
 
 
-def save_openpose(folder: Path, *, gain: float = 0.5) -> None:
-    """Weights so small that nobody is found, as on most frames; a larger gain finds somebody everywhere."""
+def save_openpose(folder: Path, *, somebody: bool = False) -> None:
+    """Weights so small that nobody is found, as on most frames; or such as find somebody everywhere, each number of
+    them its own: weights that repeat find so many that no test would end."""
     model = _aux("open_pose.model")
     face = _aux("open_pose.face")
-    _save(folder / "body_pose_model.pth", randomised(model.bodypose_model(), 8, gain), _without_first_segment)
-    _save(folder / "hand_pose_model.pth", randomised(model.handpose_model(), 9, gain), _without_first_segment)
-    _save(folder / "facenet.pth", randomised(face.FaceNet(), 10, gain))
+    gain = 1.0 if somebody else 0.5
+    parts = [
+        ("body_pose_model.pth", model.bodypose_model(), 8, _without_first_segment),
+        ("hand_pose_model.pth", model.handpose_model(), 9, _without_first_segment),
+        ("facenet.pth", face.FaceNet(), 10, lambda state: state),
+    ]
+    for name, network, seed, wrap in parts:
+        _save(folder / name, randomised(network, seed, gain), wrap, repeating=not somebody)
 
 
 FILES: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[dict[str, Any]], Any]]] = {

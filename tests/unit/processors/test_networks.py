@@ -191,7 +191,7 @@ def test_segments_have_the_palettes_colours(annotators: Annotators, tmp_path: Pa
 def test_people_are_found_as_by_the_published_tool(tmp_path: Path) -> None:
     from annotators import save_openpose
 
-    save_openpose(tmp_path, gain=1.0)
+    save_openpose(tmp_path, somebody=True)
     settings: Any = TypeAdapter(ProcessorConfig).validate_python(
         {"type": canonical_name("openpose"), "model_path": str(tmp_path)}
     )
