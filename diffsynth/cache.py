@@ -7,6 +7,7 @@
 An entry that an interruption left unfinished stays, and is continued by the next one who asks for it.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -25,6 +26,8 @@ from diffsynth.identity import BLOCK
 
 KEY = "key.json"
 DEFAULT_LIMIT = 20 * 10**9
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""What the system says of a file that has no more room; of which file, it doesn't say."""
 FOLDER_VARIABLE, LIMIT_VARIABLE = "DIFFSYNTH_CACHE", "DIFFSYNTH_CACHE_GB"
 
 T = TypeVar("T")
@@ -119,15 +122,18 @@ def _disk_problems(folder: Path) -> Iterator[None]:
     """A disk that says no to the cache's own files becomes an error that names the cache and the way out."""
     try:
         yield
-    except StoreError:
-        raise
     except OSError as problem:
-        if problem.filename is None or not str(problem.filename).startswith(str(folder)):
+        said = problem.__cause__ if isinstance(problem, StoreError) else problem
+        if not isinstance(said, OSError) or not (said.errno in FULL or _lies_in(folder, said.filename)):
             raise
         raise StoreError(
-            f"{problem.filename}: {problem.strerror}. This is the cache; set {FOLDER_VARIABLE} to a folder that can be "
-            f"written, or {LIMIT_VARIABLE} to fewer gigabytes."
+            f"{said.filename or folder}: {said.strerror}. This is the cache; set {FOLDER_VARIABLE} to a folder that "
+            "can be written, or free space and run the same again: what is finished is kept."
         ) from problem
+
+
+def _lies_in(folder: Path, file: Any) -> bool:
+    return isinstance(file, str) and Path(file).is_relative_to(folder)
 
 
 def _used(entry: Path) -> float:

@@ -17,6 +17,7 @@ from diffsynth.disk import json_text
 from diffsynth.errors import ConfigError, RunFolderError
 from diffsynth.inputs import folder_names
 from diffsynth.processors import ALIASES, ProcessorConfig
+from diffsynth.progress import Progress, shown
 from diffsynth.runner import EXIT_DONE, Piece, Request
 from diffsynth.runtime import Runtime
 from diffsynth.smoothers import SmootherConfig
@@ -166,11 +167,14 @@ def preview_conditions(request: Request, runtime: Runtime, console: Console, she
     pieces = [each for group in runner.plan(request) for each in group]
     if sheet is not None and len(pieces) > 1:
         raise ConfigError([f"--sheet {sheet} is one file, but there are {len(pieces)} clips. Leave it out."])
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise ConfigError([f"--sheet {sheet} is no name for a PNG. Let it end in .png."])
     for piece in pieces:
         path = sheet or piece.config.output_path.with_name(f"{piece.config.output_path.name}_conditions.png")
         if not isinstance(piece.config, StylizeConfig):
             raise ConfigError([f'{piece.name}: the task "{piece.config.task}" has no ControlNets.'])
-        preview(piece.config, runtime, path)
+        with runner.signals_interrupt():
+            preview(piece.config, runtime, path, Progress((shown(console),)))
         console.print(f"{piece.name}: {path}", highlight=False, markup=False, soft_wrap=True)
     return EXIT_DONE
 

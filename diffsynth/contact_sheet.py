@@ -18,6 +18,7 @@ from diffsynth.processors import ALIASES, ProcessorConfig
 from diffsynth.processors.base import Frames, Processor, Stills
 from diffsynth.processors.conditions import condition
 from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
+from diffsynth.progress import Progress
 from diffsynth.runtime import Runtime
 from diffsynth.tasks.stylize import StylizeConfig
 from diffsynth.video.clip import Clip
@@ -37,7 +38,7 @@ class Column:
     pictures: Sequence[Image]
 
 
-def preview(config: StylizeConfig, runtime: Runtime, path: Path) -> None:
+def preview(config: StylizeConfig, runtime: Runtime, path: Path, progress: Progress) -> None:
     """Write the contact sheet of a config's clip to `path`.
 
     Where every processor works frame by frame only three frames are read. Others need the whole clip; their maps then
@@ -51,13 +52,13 @@ def preview(config: StylizeConfig, runtime: Runtime, path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="diffsynth-") as name:
         folder = Path(name)
         shown = None if any(each.looks_around for each in processors) else three_frames(clip)
-        frames: Frames = ingest(clip, folder / "input") if shown is None else shown
+        frames: Frames = _whole(clip, folder / "input", progress) if shown is None else shown
         rows = positions(len(frames))
         columns = [Column("frame", [frames[row] for row in rows])]
         for number, (setting, processor) in enumerate(zip(settings, processors, strict=True)):
             source = _source(config, setting, frames)
-            maps = _maps(processor, source, folder / str(number))
             title = next(short for short, full in ALIASES.items() if full == setting.name())
+            maps = _maps(processor, source, folder / str(number), title, progress)
             columns.append(Column(title, [maps[min(row, len(maps) - 1)] for row in rows]))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_png(path, sheet(columns))
@@ -87,13 +88,16 @@ def _source(config: StylizeConfig, setting: ProcessorConfig, frames: Frames) -> 
     return Stills([np.array(PIL.Image.fromarray(style).resize(size, PIL.Image.Resampling.BICUBIC))])
 
 
-def _maps(processor: Processor, source: Frames, folder: Path) -> FrameStore:
-    def unheard(count: int) -> None:
-        """Three frames need no bar."""
+def _whole(clip: Clip, folder: Path, progress: Progress) -> FrameStore:
+    with progress.stage("read", clip.expected_count) as stage:
+        return ingest(clip, folder, lambda count: stage.advance(count - stage.done))
 
-    if isinstance(source, FrameStore):
-        return condition(processor, source, ContentCache.of_user(), unheard)
-    return processor.process(source, folder, unheard)
+
+def _maps(processor: Processor, source: Frames, folder: Path, title: str, progress: Progress) -> FrameStore:
+    if not isinstance(source, FrameStore):
+        return processor.process(source, folder, lambda count: None)  # three frames need no bar
+    with progress.stage(title, processor.passes * len(source)) as stage:
+        return condition(processor, source, ContentCache.of_user(), stage.advance)
 
 
 def sheet(columns: Sequence[Column]) -> Image:
@@ -106,6 +110,8 @@ def sheet(columns: Sequence[Column]) -> Image:
     canvas = PIL.Image.new("RGB", (MARGIN + step_x * len(columns), LINE + MARGIN + step_y * rows), GREY)
     pen = PIL.ImageDraw.Draw(canvas)
     font = PIL.ImageFont.load_default(LINE - MARGIN)
+    widest = max(font.getlength(column.title) for column in columns)
+    font = PIL.ImageFont.load_default((LINE - MARGIN) * min(1, cell[0] / widest))
     for number, column in enumerate(columns):
         x = MARGIN + number * step_x
         pen.text((x, MARGIN // 2), column.title, WHITE, font)

@@ -91,8 +91,13 @@ def reporting(console: Console, record: Path, *, quiet: bool) -> Iterator[Progre
     with ExitStack() as stack:
         displays: list[Display] = [Record(stack.enter_context(_appending(record)))]
         if not quiet:
-            displays.append(BarDisplay(console) if console.is_terminal else LineDisplay(console))
+            displays.append(shown(console))
         yield Progress(tuple(displays))
+
+
+def shown(console: Console) -> Display:
+    """Bars for people, lines for logs."""
+    return BarDisplay(console) if console.is_terminal else LineDisplay(console)
 
 
 def _appending(record: Path) -> BinaryIO:

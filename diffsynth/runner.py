@@ -126,7 +126,7 @@ def run(request: Request, runtime: Runtime, console: Console) -> int:
     groups = plan(request)
     count = sum(map(len, groups))
     failures: list[Failure] = []
-    with _signals_interrupt():
+    with signals_interrupt():
         for group in groups:
             failures += _run_group(group, runtime, console, request, alone=count == 1)
     if count > 1:
@@ -141,7 +141,7 @@ def run(request: Request, runtime: Runtime, console: Console) -> int:
 
 def run_config(config: Runnable, runtime: Runtime, console: Console, request: Request) -> int:
     """Run a config that was not read from a file; `request` says how."""
-    with _signals_interrupt():
+    with signals_interrupt():
         _run_piece(Piece(config.task, config), None, runtime, console, request)
     return EXIT_DONE
 
@@ -186,7 +186,7 @@ def _run_piece(piece: Piece, task: Task | None, runtime: Runtime, console: Conso
 
 
 @contextmanager
-def _signals_interrupt() -> Iterator[None]:
+def signals_interrupt() -> Iterator[None]:
     """Let SIGTERM and SIGHUP unwind like Ctrl-C, so that files are closed and the record says how far the run came."""
 
     def interrupt(signal_number: int, frame: FrameType | None) -> None:

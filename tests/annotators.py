@@ -10,6 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnx_files
 import pytest
 import torch
 
@@ -70,8 +72,23 @@ def normal_bae() -> torch.nn.Module:
         return randomised(_aux("normalbae.nets.NNET").NNET(settings), 7, 0.7)
 
 
-def _save(path: Path, network: torch.nn.Module, wrap: Callable[[dict[str, Any]], Any] = lambda state: state) -> None:
-    torch.save(wrap(network.state_dict()), path)
+PATCH = 2**16
+"""Random numbers that a large tensor is made from."""
+
+
+def _save(
+    path: Path, network: torch.nn.Module, wrap: Callable[[dict[str, Any]], Any], *, repeating: bool = True
+) -> None:
+    """Large tensors go to disk as one patch of their numbers, seen over and over: a tenth of the bytes or less."""
+    state = network.state_dict()
+    torch.save(wrap({key: _repeating(value) for key, value in state.items()} if repeating else state), path)
+
+
+def _repeating(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.numel() <= PATCH:
+        return tensor
+    steps = [PATCH // tensor.ndim // side for side in tensor.shape]
+    return tensor.flatten()[:PATCH].clone().as_strided(tensor.shape, steps)
 
 
 def _without_first_segment(state: dict[str, Any]) -> dict[str, Any]:
@@ -82,13 +99,19 @@ def _parallel(key: str) -> Callable[[dict[str, Any]], Any]:
     return lambda state: {key: {f"module.{name}": value for name, value in state.items()}}
 
 
-def save_openpose(folder: Path, *, gain: float = 0.5) -> None:
-    """Weights so small that nobody is found, as on most frames; a larger gain finds somebody everywhere."""
+def save_openpose(folder: Path, *, somebody: bool = False) -> None:
+    """Weights so small that nobody is found, as on most frames; or such as find somebody everywhere, each number of
+    them its own: weights that repeat find so many that no test would end."""
     model = _aux("open_pose.model")
     face = _aux("open_pose.face")
-    _save(folder / "body_pose_model.pth", randomised(model.bodypose_model(), 8, gain), _without_first_segment)
-    _save(folder / "hand_pose_model.pth", randomised(model.handpose_model(), 9, gain), _without_first_segment)
-    _save(folder / "facenet.pth", randomised(face.FaceNet(), 10, gain))
+    gain = 1.0 if somebody else 0.5
+    parts = [
+        ("body_pose_model.pth", model.bodypose_model(), 8, _without_first_segment),
+        ("hand_pose_model.pth", model.handpose_model(), 9, _without_first_segment),
+        ("facenet.pth", face.FaceNet(), 10, lambda state: state),
+    ]
+    for name, network, seed, wrap in parts:
+        _save(folder / name, randomised(network, seed, gain), wrap, repeating=not somebody)
 
 
 FILES: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[dict[str, Any]], Any]]] = {
@@ -117,6 +140,15 @@ class Annotators:
     def openpose(self) -> str:
         if not (self.folder / "facenet.pth").exists():
             save_openpose(self.folder)
+        return str(self.folder)
+
+    def dwpose(self) -> str:
+        """Somebody as large as the picture, all of them where it is brightest."""
+        if not (self.folder / "yolox_l.onnx").exists():
+            answers = np.zeros((8400, 85), np.float32)
+            answers[8399] = [0, 0, 3, 3, 1, 1, *[0] * 79]
+            onnx_files.detector(self.folder / "yolox_l.onnx", answers)
+            onnx_files.brightest_point(self.folder / "dw-ll_ucoco_384.onnx", np.ones(133, np.float32))
         return str(self.folder)
 
     def depth(self) -> str:

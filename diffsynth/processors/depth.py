@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -11,11 +10,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from diffsynth.config import ModelRef
-from diffsynth.errors import ModelError
 from diffsynth.frames import Image
 from diffsynth.processors.base import Mapper, PerFrame, Processor, as_rgb, to_levels
-from diffsynth.processors.network import NetworkSettings
-from diffsynth.processors.weights import folder_identity, model_folder
+from diffsynth.processors.network import BatchedSettings, numbers
+from diffsynth.processors.pretrained import folder_identity, image_processor, model_folder, prepared, pretrained
 from diffsynth.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ METRES = frozenset({"zoedepth", "glpn", "depth_pro"})
 """Kinds of network whose values are distances. The others say how near a thing is."""
 
 
-class DepthSettings(NetworkSettings):
+class DepthSettings(BatchedSettings):
     """What the config of every processor with a depth network has."""
 
     model_path: ModelRef = "Intel/dpt-large"
@@ -65,42 +63,22 @@ def depth_estimator(
     place, resolution, invert = config.place(runtime), config.detect_resolution, config.invert
 
     def load() -> "torch.nn.Module":
-        network: torch.nn.Module = loaded("AutoModelForDepthEstimation", folder, name)
-        return network
+        return pretrained("AutoModelForDepthEstimation", folder, name)
 
     @contextmanager
     def opened() -> Iterator[Mapper]:
         with place.holding(load) as network:
-            yield DepthMapper(network, loaded("AutoImageProcessor", folder, name), resolution, invert, finish)
+            yield DepthMapper(name, network, image_processor(folder, name), resolution, invert, finish)
 
     fingerprint = config.fingerprint(weights=folder_identity(folder), precision=place.precision)
     return PerFrame(fingerprint, opened, config.batch_size)
-
-
-def loaded(kind: str, folder: Path, processor: str) -> Any:
-    """A part of a transformers model from a local folder."""
-    import transformers
-    from transformers.utils import logging
-
-    # Pillow prepares the pictures whether or not torchvision is there, so that its presence changes no map.
-    options = {"backend": "pil"} if kind == "AutoImageProcessor" else {}
-    showed = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a run has a bar of its own
-    try:
-        return getattr(transformers, kind).from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError, ImportError) as problem:
-        raise ModelError(
-            f"{processor}: {folder} can't be loaded as the model that it needs, {kind} ({str(problem)[:300]})."
-        ) from problem
-    finally:
-        if showed:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
 class DepthMapper:
     """A depth network and the way its pictures are prepared."""
 
+    name: str
     network: "torch.nn.Module"
     preparation: Any
     resolution: int | None
@@ -110,15 +88,14 @@ class DepthMapper:
     def __call__(self, frames: Sequence[Image]) -> list[Image]:
         import torch
 
-        size = {} if self.resolution is None else {"size": {"height": self.resolution, "width": self.resolution}}
-        inputs = self.preparation(images=list(frames), return_tensors="pt", **size)["pixel_values"]
-        first = next(self.network.parameters())
+        inputs = prepared(self.preparation, frames, self.resolution, next(self.network.parameters()))
         with torch.inference_mode():
-            outputs = self.network(inputs.to(first.device, first.dtype))
+            outputs = self.network(inputs)
             outputs.predicted_depth = outputs.predicted_depth.float()
             shapes = [frame.shape[:2] for frame in frames]
             found = self.preparation.post_process_depth_estimation(outputs, shapes)
-        depths = [each["predicted_depth"].cpu().numpy() for each in found]
+        # Shaped anew: a side of one pixel has been taken off.
+        depths = [numbers(each["predicted_depth"], self.name).reshape(shapes[0]) for each in found]
         return [as_rgb(self._finished(nearness(each, invert=self._grows()))) for each in depths]
 
     def _finished(self, near: NDArray[np.float32]) -> Image:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from diffsynth.processors.base import Processor
-from diffsynth.processors.network import Annotator, DetectorSettings
+from diffsynth.processors.network import Annotator, AnnotatorSettings
 from diffsynth.processors.steady import SteadySettings
 from diffsynth.processors.weights import annotator
 from diffsynth.runtime import Runtime
@@ -32,7 +32,7 @@ def _read(network: "torch.nn.Module", frames: "torch.Tensor") -> "torch.Tensor":
 HED = Annotator("ControlNetHED.pth", _network, _read)
 
 
-class ControlnetImageProcessorHEDConfig(DetectorSettings):
+class ControlnetImageProcessorHEDConfig(AnnotatorSettings):
     """Soft edges found by the HED network."""
 
     type: Literal["ControlnetImageProcesserHED"] = Field(default="ControlnetImageProcesserHED", exclude=True)
@@ -41,7 +41,7 @@ class ControlnetImageProcessorHEDConfig(DetectorSettings):
         return HED.build(self, runtime)
 
 
-class VideoControlnetImageProcessorHEDConfig(SteadySettings, DetectorSettings):
+class VideoControlnetImageProcessorHEDConfig(SteadySettings, AnnotatorSettings):
     """Soft edges found by the HED network, held still along the clip's motion."""
 
     type: Literal["VideoControlnetImageProcesserHED"] = Field(default="VideoControlnetImageProcesserHED", exclude=True)

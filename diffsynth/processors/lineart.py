@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from diffsynth.processors.base import Processor
-from diffsynth.processors.network import Annotator, DetectorSettings
+from diffsynth.processors.network import Annotator, AnnotatorSettings
 from diffsynth.processors.steady import SteadySettings
 from diffsynth.processors.weights import annotator
 from diffsynth.runtime import Runtime
@@ -29,7 +29,7 @@ FINE = Annotator("sk_model.pth", _network, _read)
 COARSE = Annotator("sk_model2.pth", _network, _read)
 
 
-class ControlnetImageProcessorLineartConfig(DetectorSettings):
+class ControlnetImageProcessorLineartConfig(AnnotatorSettings):
     """A line drawing of the frame, white on black."""
 
     type: Literal["ControlnetImageProcesserLineart"] = Field(default="ControlnetImageProcesserLineart", exclude=True)
@@ -40,7 +40,7 @@ class ControlnetImageProcessorLineartConfig(DetectorSettings):
         return (COARSE if self.coarse else FINE).build(self, runtime)
 
 
-class VideoControlnetImageProcessorLineartConfig(SteadySettings, DetectorSettings):
+class VideoControlnetImageProcessorLineartConfig(SteadySettings, AnnotatorSettings):
     """A line drawing of the frame, white on black, held still along the clip's motion."""
 
     type: Literal["VideoControlnetImageProcesserLineart"] = Field(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from diffsynth.processors.base import Processor
-from diffsynth.processors.network import Annotator, DetectorSettings
+from diffsynth.processors.network import Annotator, AnnotatorSettings
 from diffsynth.processors.weights import annotator
 from diffsynth.runtime import Runtime
 
@@ -40,7 +40,7 @@ def _read(network: "torch.nn.Module", frames: "torch.Tensor") -> "torch.Tensor":
 ANIME = Annotator("netG.pth", _network, _read)
 
 
-class ControlnetImageProcessorLineartAnimeConfig(DetectorSettings):
+class ControlnetImageProcessorLineartAnimeConfig(AnnotatorSettings):
     """The lines of anime and other drawn pictures, white on black."""
 
     type: Literal["ControlnetImageProcesserLineartAnime"] = Field(

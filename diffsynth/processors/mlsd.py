@@ -11,7 +11,7 @@ from pydantic import Field
 from diffsynth.frames import Image
 from diffsynth.processors.base import Mapper, PerFrame, Processor, as_rgb
 from diffsynth.processors.detection import to_detection, to_frame
-from diffsynth.processors.network import DetectorSettings, to_tensor
+from diffsynth.processors.network import AnnotatorSettings, to_tensor
 from diffsynth.processors.weights import annotator, fill, read_weights, require, weight_file, weights_identity
 from diffsynth.runtime import Runtime
 
@@ -22,7 +22,7 @@ WEIGHTS = "mlsd_large_512_fp32.pth"
 MOST_LINES = 200
 
 
-class ControlnetImageProcessorMLSDConfig(DetectorSettings):
+class ControlnetImageProcessorMLSDConfig(AnnotatorSettings):
     """Straight lines, found by the M-LSD network."""
 
     type: Literal["ControlnetImageProcesserMLSD"] = Field(default="ControlnetImageProcesserMLSD", exclude=True)

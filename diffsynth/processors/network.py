@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from diffsynth.config import ModelRef
+from diffsynth.errors import ModelError
 from diffsynth.frames import Image
 from diffsynth.processors.base import Mapper, PerFrame, ProcessorSettings, as_rgb, to_levels
 from diffsynth.processors.detection import to_detection, to_frame
@@ -28,16 +30,21 @@ class NetworkSettings(ProcessorSettings):
 
     device: DeviceName = "auto"
     """Where the network runs; `auto` is where everything else does."""
-    batch_size: Annotated[int, Field(ge=1, le=256)] = 8
-    """Frames that go through the network at a time."""
 
     def place(self, runtime: Runtime) -> "Place":
         chosen = runtime if self.device == "auto" else replace(runtime, device=self.device)
         return Place(chosen)
 
 
+class BatchedSettings(NetworkSettings):
+    """What the config of a processor has whose network reads several frames at a time."""
+
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 8
+    """Frames that go through the network at a time."""
+
+
 class DetectorSettings(NetworkSettings):
-    """What the config of an annotator with its own resolution has."""
+    """What the config of every processor with weights of controlnet_aux has."""
 
     model_path: ModelRef = ANNOTATORS
     """A file of weights, a folder that holds it under its usual name, or a repository of the hub."""
@@ -46,6 +53,10 @@ class DetectorSettings(NetworkSettings):
 
     def models(self) -> tuple[str, ...]:
         return (self.model_path,)
+
+
+class AnnotatorSettings(BatchedSettings, DetectorSettings):
+    """What the config of every `Annotator` has."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class Annotator:
     """Half precision doesn't work."""
 
     def build(
-        self, config: DetectorSettings, runtime: Runtime, finish: Callable[[Image], Image] | None = None
+        self, config: AnnotatorSettings, runtime: Runtime, finish: Callable[[Image], Image] | None = None
     ) -> PerFrame:
         """A processor: frames are brought to the network's resolution, read in batches, and brought back.
 
@@ -104,19 +115,19 @@ class Annotator:
         resolution = config.detect_resolution
 
         def load() -> "torch.nn.Module":
-            weights = read_weights(file, name)
-            return fill(self.make(name), weights.get(self.inside, weights), file, name)
+            return fill(self.make(name), read_weights(file, name, self.inside), file, name)
 
         @contextmanager
         def opened() -> Iterator[Mapper]:
             with place.holding(load) as network:
-                yield lambda frames: _mapped(network, self.read, frames, resolution, finish)
+                yield lambda frames: _mapped(name, network, self.read, frames, resolution, finish)
 
         fingerprint = config.fingerprint(weights=weights_identity(file), precision=place.precision)
         return PerFrame(fingerprint, opened, config.batch_size)
 
 
 def _mapped(
+    name: str,
     network: "torch.nn.Module",
     read: Read,
     frames: Sequence[Image],
@@ -129,9 +140,20 @@ def _mapped(
     first = next(network.parameters())
     with torch.inference_mode():
         found = read(network, to_tensor([to_detection(frame, resolution) for frame in frames], first))
-    maps = to_levels(found.float().mul(255).permute(0, 2, 3, 1).cpu().numpy())
+    maps = to_levels(numbers(found.float().mul(255).permute(0, 2, 3, 1), name))
     finished = [each if finish is None else finish(each) for each in maps]
     return [to_frame(_three(each), height, width) for each in finished]
+
+
+def numbers(found: "torch.Tensor", processor: str) -> NDArray[np.float32]:
+    """What a network said, on the host; infinity and its like are an error, where they would be a black map."""
+    values: NDArray[np.float32] = found.cpu().numpy()
+    if not np.isfinite(values).all():
+        raise ModelError(
+            f"{processor}: the network's values are no numbers. Its weights are damaged, or they need more precision: "
+            'try "device": "cpu" in its processor_config.'
+        )
+    return values
 
 
 def to_tensor(frames: Sequence[Image], like: "torch.Tensor") -> "torch.Tensor":

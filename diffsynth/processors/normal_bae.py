@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from diffsynth.processors.base import Processor
-from diffsynth.processors.network import Annotator, DetectorSettings
+from diffsynth.processors.network import Annotator, AnnotatorSettings
 from diffsynth.processors.steady import SteadyNormalSettings
 from diffsynth.processors.weights import annotator
 from diffsynth.runtime import Runtime
@@ -43,7 +43,7 @@ def _read(network: "torch.nn.Module", frames: "torch.Tensor") -> "torch.Tensor":
 NORMAL_BAE = Annotator("scannet.pt", _network, _read, inside="model")
 
 
-class ControlnetImageProcessorNormalBaeConfig(DetectorSettings):
+class ControlnetImageProcessorNormalBaeConfig(AnnotatorSettings):
     """Surface normals as colours, estimated by the BAE network."""
 
     type: Literal["ControlnetImageProcesserNormalBae"] = Field(
@@ -54,7 +54,7 @@ class ControlnetImageProcessorNormalBaeConfig(DetectorSettings):
         return NORMAL_BAE.build(self, runtime)
 
 
-class VideoControlnetImageProcessorNormalBaeConfig(SteadyNormalSettings, DetectorSettings):
+class VideoControlnetImageProcessorNormalBaeConfig(SteadyNormalSettings, AnnotatorSettings):
     """Surface normals as colours, estimated by the BAE network, held still along the clip's motion."""
 
     type: Literal["VideoControlnetImageProcesserNormalBae"] = Field(

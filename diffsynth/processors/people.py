@@ -1,11 +1,12 @@
 """People as key points: found by OpenPose, kept on disk, drawn as the figures that ControlNets read."""
 
 import colorsys
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -14,7 +15,14 @@ import numpy as np
 
 from diffsynth.frames import Image
 from diffsynth.processors.network import DetectorSettings, Place
-from diffsynth.processors.weights import annotator, require, weight_file, weights_identity
+from diffsynth.processors.weights import (
+    annotator,
+    other_weights,
+    read_weights,
+    require,
+    weight_file,
+    weights_identity,
+)
 from diffsynth.runtime import Runtime
 
 Point = tuple[float, float]
@@ -37,6 +45,15 @@ class Person:
     left_hand: Points | None = None
     right_hand: Points | None = None
     face: tuple[Point, ...] | None = None
+
+    def wanted(self, *, hands: bool, face: bool) -> Self:
+        """Without the parts that aren't wanted."""
+        return replace(
+            self,
+            left_hand=self.left_hand if hands else None,
+            right_hand=self.right_hand if hands else None,
+            face=self.face if face else None,
+        )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -88,7 +105,7 @@ class OpenPose:
 
         def load() -> torch.nn.Module:
             kinds = [aux.Body, *([aux.Hand] if self.hands else []), *([aux.Face] if self.face else [])]
-            parts = [kind(str(file)) for kind, file in zip(kinds, self.files, strict=True)]
+            parts = [_part(kind, file, self.processor) for kind, file in zip(kinds, self.files, strict=True)]
             made.update({kind.__name__.lower(): part for kind, part in zip(kinds, parts, strict=True)})
             for part in parts:
                 _compute_in_own_precision(part.model)
@@ -97,6 +114,20 @@ class OpenPose:
         with self.place.holding(load):
             detector = aux.OpenposeDetector(made["body"], made.get("hand"), made.get("face"))
             yield lambda frame: _people(detector.detect_poses(frame, include_hand=self.hands, include_face=self.face))
+
+
+def _part(kind: Callable[[io.BytesIO], Any], file: Path, processor: str) -> Any:
+    """A part of OpenPose. It opens its file by itself, in whatever way torch does by default, so it is given a copy of
+    what was read with care: tensors alone, on the CPU."""
+    import torch
+
+    copy = io.BytesIO()
+    torch.save(read_weights(file, processor), copy)
+    copy.seek(0)
+    try:
+        return kind(copy)
+    except (KeyError, RuntimeError) as problem:
+        raise other_weights(file, processor, problem) from problem
 
 
 def _compute_in_own_precision(network: Any) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from diffsynth.processors.base import Processor
-from diffsynth.processors.network import Annotator, DetectorSettings
+from diffsynth.processors.network import Annotator, AnnotatorSettings
 from diffsynth.processors.steady import SteadySettings
 from diffsynth.processors.weights import annotator
 from diffsynth.runtime import Runtime
@@ -29,7 +29,7 @@ def _read(network: "torch.nn.Module", frames: "torch.Tensor") -> "torch.Tensor":
 PIDINET = Annotator("table5_pidinet.pth", _network, _read, inside="state_dict", full=True)
 
 
-class ControlnetImageProcessorPidiNetConfig(DetectorSettings):
+class ControlnetImageProcessorPidiNetConfig(AnnotatorSettings):
     """Soft edges found by the PiDiNet network, cleaner than those of HED."""
 
     type: Literal["ControlnetImageProcesserPidiNet"] = Field(default="ControlnetImageProcesserPidiNet", exclude=True)
@@ -38,7 +38,7 @@ class ControlnetImageProcessorPidiNetConfig(DetectorSettings):
         return PIDINET.build(self, runtime)
 
 
-class VideoControlnetImageProcessorPidiNetConfig(SteadySettings, DetectorSettings):
+class VideoControlnetImageProcessorPidiNetConfig(SteadySettings, AnnotatorSettings):
     """Soft edges found by the PiDiNet network, cleaner than those of HED, held still along the clip's motion."""
 
     type: Literal["VideoControlnetImageProcesserPidiNet"] = Field(

@@ -8,7 +8,7 @@ from pydantic import Field
 from diffsynth.frames import Image
 from diffsynth.processors.base import Processor
 from diffsynth.processors.hed import HED
-from diffsynth.processors.network import DetectorSettings
+from diffsynth.processors.network import AnnotatorSettings
 from diffsynth.runtime import Runtime
 
 DIRECTIONS = tuple(
@@ -37,7 +37,7 @@ def scribble(edges: Image, spread: float = 3.0, strength: float = 127.0) -> Imag
     return np.where(wide > 4, 255, 0).astype(np.uint8)
 
 
-class ControlnetImageProcessorScribbleConfig(DetectorSettings):
+class ControlnetImageProcessorScribbleConfig(AnnotatorSettings):
     """Bold strokes as if drawn by hand, from the edges that the HED network finds."""
 
     type: Literal["ControlnetImageProcesserScribble"] = Field(default="ControlnetImageProcesserScribble", exclude=True)

@@ -11,16 +11,16 @@ from diffsynth.config import ModelRef
 from diffsynth.errors import ModelError
 from diffsynth.frames import Image
 from diffsynth.processors.base import Mapper, PerFrame, Processor
-from diffsynth.processors.depth import loaded
-from diffsynth.processors.network import NetworkSettings
-from diffsynth.processors.weights import annotator, folder_identity, model_folder, require
+from diffsynth.processors.network import BatchedSettings
+from diffsynth.processors.pretrained import folder_identity, image_processor, model_folder, prepared, pretrained
+from diffsynth.processors.weights import annotator, require
 from diffsynth.runtime import Runtime
 
 if TYPE_CHECKING:
     import torch
 
 
-class ControlnetImageProcessorSegmentationConfig(NetworkSettings):
+class ControlnetImageProcessorSegmentationConfig(BatchedSettings):
     """What each pixel belongs to, in the colours of ADE20K."""
 
     type: Literal["ControlnetImageProcesserSegmentation"] = Field(
@@ -41,13 +41,12 @@ class ControlnetImageProcessorSegmentationConfig(NetworkSettings):
         place, resolution = self.place(runtime), self.detect_resolution
 
         def load() -> "torch.nn.Module":
-            network: torch.nn.Module = loaded("AutoModelForSemanticSegmentation", folder, name)
-            return network
+            return pretrained("AutoModelForSemanticSegmentation", folder, name)
 
         @contextmanager
         def opened() -> Iterator[Mapper]:
             colours = np.array(annotator("util", name).ade_palette(), np.uint8)
-            preparation = loaded("AutoImageProcessor", folder, name)
+            preparation = image_processor(folder, name)
             with place.holding(load) as network:
                 yield lambda frames: _coloured(network, preparation, frames, resolution, colours)
 
@@ -60,12 +59,10 @@ def _coloured(
 ) -> list[Image]:
     import torch
 
-    size = {} if resolution is None else {"size": {"height": resolution, "width": resolution}}
-    inputs = preparation(images=list(frames), return_tensors="pt", **size)["pixel_values"]
-    first = next(network.parameters())
+    inputs = prepared(preparation, frames, resolution, next(network.parameters()))
     height, width = frames[0].shape[:2]
     with torch.inference_mode():
-        scores = network(inputs.to(first.device, first.dtype)).logits.float()
+        scores = network(inputs).logits.float()
         grown = torch.nn.functional.interpolate(scores, (height, width), mode="bilinear", align_corners=False)
     classes = grown.argmax(1).cpu().numpy()
     if scores.shape[1] > len(colours):

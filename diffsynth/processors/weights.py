@@ -1,8 +1,8 @@
 """Where a network's weights come from: a local file, a local folder, or the hub."""
 
-import hashlib
 import importlib
 import importlib.util
+import pickle
 import re
 import warnings
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def require(package: str, processor: str) -> None:
         )
 
 
-def weight_file(reference: str, filename: str, processor: str) -> Path:
+def weight_file(reference: str, filename: str, processor: str, published: str = ANNOTATORS) -> Path:
     """The file that `model_path` leads to: itself, `filename` in a folder, or `filename` in a repository."""
     path = Path(reference)
     if path.is_file():
@@ -55,33 +55,12 @@ def weight_file(reference: str, filename: str, processor: str) -> Path:
             return path / filename
         raise MissingFileError(
             f'{processor}: "model_path" is {path}, which holds no {filename}. '
-            f"Give the file itself, or a folder with {filename} in it ({ANNOTATORS} on the hub has one)."
+            f"Give the file itself, or a folder with {filename} in it ({published} on the hub has one)."
         )
-    return Path(_downloaded(reference, [filename], processor)) / filename
+    return Path(downloaded(reference, [filename], processor)) / filename
 
 
-def model_folder(reference: str, processor: str) -> Path:
-    """The folder of a transformers model that `model_path` leads to."""
-    path = Path(reference)
-    if path.is_dir():
-        if (path / "config.json").is_file():
-            return path
-        raise MissingFileError(
-            f'{processor}: "model_path" is {path}, which holds no config.json. Give the folder of a transformers '
-            'model (one that save_pretrained wrote), or an id of the hub like "owner/name".'
-        )
-    if path.is_file():
-        raise MissingFileError(
-            f'{processor}: "model_path" is {path}, a file. This model is a folder: config.json, '
-            "preprocessor_config.json and the weights."
-        )
-    folder = Path(_downloaded(reference, ["*.json", "*.safetensors"], processor))
-    if not any(folder.glob("*.safetensors")):
-        folder = Path(_downloaded(reference, ["*.json", "*.bin"], processor))
-    return folder
-
-
-def _downloaded(repository: str, patterns: Sequence[str], processor: str) -> str:
+def downloaded(repository: str, patterns: Sequence[str], processor: str) -> str:
     """The snapshot of a hub repository, fetched where it isn't on this machine yet."""
     from huggingface_hub import snapshot_download
 
@@ -110,28 +89,27 @@ def weights_identity(file: Path) -> str:
     return str(identify(file)["sha256"])[:16]
 
 
-def folder_identity(folder: Path) -> str:
-    """What a model's folder holds, short."""
-    parts = sorted(each for each in folder.iterdir() if each.suffix in {".json", ".safetensors", ".bin"})
-    return hashlib.sha256("\n".join(f"{each.name} {weights_identity(each)}" for each in parts).encode()).hexdigest()[
-        :16
-    ]
-
-
-def read_weights(file: Path, processor: str) -> dict[str, Any]:
-    """A checkpoint as saved by torch, on the CPU; nothing in it is run."""
+def read_weights(file: Path, processor: str, inside: str = "") -> dict[str, Any]:
+    """A checkpoint as saved by torch, on the CPU; nothing in it is run. `inside` is the key that the weights lie under
+    where they don't lie at its top."""
     import torch
 
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as problem:  # damage shows as any of a dozen kinds
+    except pickle.UnpicklingError as problem:
         raise ModelError(
-            f"{processor}: {file} can't be read as weights ({str(problem).splitlines()[0][:200]}). "
-            "Is the download complete?"
+            f"{processor}: {file} is no checkpoint, or holds more than tensors, and none of that is run. "
+            "Take the file from where it was published."
         ) from problem
-    if not isinstance(found, dict):
-        raise ModelError(f"{processor}: {file} holds a {type(found).__name__}, not the weights of a network.")
-    return found
+    except Exception as problem:  # damage shows as any of a dozen kinds
+        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
+        raise ModelError(
+            f"{processor}: {file} can't be read as weights ({reason}). Is the download complete?"
+        ) from problem
+    weights = found.get(inside, found) if isinstance(found, dict) else found
+    if not isinstance(weights, dict) or not all(isinstance(key, str) for key in weights):
+        raise ModelError(f"{processor}: {file} holds a {type(weights).__name__}, not the weights of a network.")
+    return weights
 
 
 def fill(network: "torch.nn.Module", weights: dict[str, Any], file: Path, processor: str) -> "torch.nn.Module":
@@ -140,5 +118,10 @@ def fill(network: "torch.nn.Module", weights: dict[str, Any], file: Path, proces
     try:
         network.load_state_dict(state)
     except RuntimeError as problem:
-        raise ModelError(f"{processor}: {file} holds another network's weights. {str(problem)[:400]}") from problem
+        raise other_weights(file, processor, problem) from problem
     return network
+
+
+def other_weights(file: Path, processor: str, problem: Exception) -> ModelError:
+    """What to raise for weights that don't fit the network."""
+    return ModelError(f"{processor}: {file} holds another network's weights. {str(problem)[:400]}")

@@ -10,8 +10,8 @@ from diffsynth.attention.cross_frame import attention
 from diffsynth.attention.patterns import Entry
 from diffsynth.diffusion.schedule import Schedule, schedule
 from diffsynth.processors.base import Processor
+from diffsynth.processors.pretrained import folder_identity
 from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
-from diffsynth.processors.weights import folder_identity
 from diffsynth.runtime import Runtime
 from diffsynth.sd.control import ControlBranch
 from diffsynth.sd.layout import (

@@ -10,7 +10,7 @@ import pytest
 from media import Media
 
 from diffsynth.cli import main
-from diffsynth.contact_sheet import CELL, LINE, MARGIN, positions
+from diffsynth.contact_sheet import CELL, GREY, LINE, MARGIN, Column, positions, sheet
 
 
 @pytest.fixture(autouse=True)
@@ -59,10 +59,15 @@ def test_frames_and_maps_side_by_side(media: Media, tmp_path: Path, capsys: pyte
     assert not (tmp_path / "cache").exists(), "three frames are no condition of a clip"
 
 
-def test_what_looks_around_reads_the_whole_clip_and_keeps_it(media: Media, tmp_path: Path) -> None:
+def test_what_looks_around_reads_the_whole_clip_and_keeps_it(
+    media: Media, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = config(tmp_path, media.codec("h264-mp4"), ["video_classic_softedge"], frame_maximum_count=5)
     target = tmp_path / "sheet.png"
     assert main(["preview-conditions", str(path), "--sheet", str(target)]) == 0
+    said = capsys.readouterr().out
+    assert "read: 5/5 frames" in said, "a long clip must not be silence"
+    assert "video_classic_softedge: 10/10 frames" in said
     cells(target, 2, 3, round(80 / 96 * CELL))
     [entry] = [each for each in (tmp_path / "cache").iterdir() if each.is_dir()]
     key = json.loads((entry / "key.json").read_text())
@@ -83,6 +88,17 @@ def test_what_can_t_be_shown(media: Media, tmp_path: Path, capsys: pytest.Captur
     )
     assert main(["preview-conditions", str(transcode)]) == 2
     assert 'the task "transcode" has no ControlNets' in capsys.readouterr().err
+    assert main(["preview-conditions", str(path), "--sheet", "sheet.jpg"]) == 2
+    assert "--sheet sheet.jpg is no name for a PNG" in capsys.readouterr().err
+
+
+def test_a_long_title_stays_in_its_column() -> None:
+    narrow = np.zeros((320, 90, 3), np.uint8)
+    titles = sheet([Column("video_classic_softedge", [narrow]), Column("x", [narrow])])[:LINE]
+    written = (titles != GREY).any((0, 2))
+    step = 90 + MARGIN
+    assert written[MARGIN : MARGIN + 90].sum() > 45
+    assert not written[MARGIN + 90 : MARGIN + step].any()
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (10, [0, 5, 9])])

@@ -1,5 +1,6 @@
 """The cache: made once, kept by content, bounded, and safe to share."""
 
+import errno
 import multiprocessing
 import os
 import time
@@ -10,6 +11,7 @@ import pytest
 from moving import moving, nothing, stored
 
 from diffsynth.cache import ContentCache, digest, frames_digest
+from diffsynth.disk import disk_errors
 from diffsynth.errors import ConfigError, StoreError
 from diffsynth.frames import FrameStore
 from diffsynth.processors.base import Stills
@@ -124,6 +126,35 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert ContentCache(tmp_path).get({"shared": True}, lambda folder: (folder / "log").read_text()) == "xxx"
+
+
+class TestADiskThatSaysNo:
+    def test_a_full_one(self, tmp_path: Path) -> None:
+        """Whoever writes in the cache knows of output folders, or of no file at all; the cache says what to do."""
+
+        def bare(folder: Path) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def a_store(folder: Path) -> None:
+            with disk_errors(folder / "maps"):
+                bare(folder)
+
+        for make in (bare, a_store):
+            with pytest.raises(StoreError, match=f"^{tmp_path}: No space left on device. This is the cache; set DIFF"):
+                ContentCache(tmp_path).get({}, make)
+
+    def test_what_is_not_the_cache_s_is_not_blamed_on_it(self, tmp_path: Path) -> None:
+        def elsewhere(folder: Path) -> None:
+            (tmp_path / "cached" / "other").read_bytes()
+
+        def damaged(folder: Path) -> None:
+            raise StoreError("frame 3 is damaged")
+
+        with pytest.raises(FileNotFoundError) as found:
+            ContentCache(tmp_path / "cache").get({}, elsewhere)
+        assert not isinstance(found.value, StoreError)
+        with pytest.raises(StoreError, match=r"^frame 3 is damaged$"):
+            ContentCache(tmp_path / "cache").get({}, damaged)
 
 
 class TestOfUser:

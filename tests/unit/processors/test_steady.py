@@ -1,5 +1,6 @@
 """Maps that hold still: on a texture of known motion, with flicker put in by hand."""
 
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moving import moving, nothing, stored, texture
+from moving import moving, nothing, texture
 from numpy.typing import NDArray
 
 from diffsynth.frames import FrameStore, FrameWriter, Image
-from diffsynth.processors.base import MAPS, Advance, Frames, PerFrame, Refined, Stills, to_levels
+from diffsynth.processors.base import MAPS, Advance, Frames, PerFrame, Stills, to_levels
 from diffsynth.processors.flow import FlowFinder, fetch, join, likeness, within
 from diffsynth.processors.levels import Relation, relate, settle, steady_path
 from diffsynth.processors.steady import Steadying, steady, steady_depth
@@ -176,30 +177,25 @@ class TestSteady:
         assert np.allclose(length, 120, atol=1.5)  # rounding of three parts
 
     def test_memory_holds_the_window_only(self, tmp_path: Path) -> None:
-        alive: list[int] = []
-        maps = as_maps(STEADY_MAPS)
+        class Watched(Stills):
+            """Counts the frames that somebody still holds."""
 
-        class Watched(Given):
-            def process(self, frames: Frames, folder: Path, advance: Advance) -> FrameStore:
-                return super().process(frames, folder, advance)
+            alive = most = 0
 
-        clip = stored(tmp_path / "clip", FRAMES)
-        refined = steady(Watched(maps), Steadying(1))
-        inner = refined.prepare
+            def __getitem__(self, position: int) -> Image:
+                frame = super().__getitem__(position)
+                self.alive += 1
+                self.most = max(self.most, self.alive)
+                weakref.finalize(frame, self.drop)
+                return frame
 
-        def prepare(frames: Frames, raw: FrameStore, folder: Path, advance: Advance):  # type: ignore[no-untyped-def]
-            map_at = inner(frames, raw, folder, advance)
-            around = map_at.__closure__[0].cell_contents  # type: ignore[attr-defined]
+            def drop(self) -> None:
+                self.alive -= 1
 
-            def counted(position: int) -> Image:
-                found = map_at(position)
-                alive.append(len(around.frames) + len(around.maps))
-                return found
-
-            return counted
-
-        Refined(refined.processor, prepare).process(clip, tmp_path / "out", nothing)
-        assert max(alive) <= 6
+        watched = Watched(FRAMES)
+        steady(Given(as_maps(STEADY_MAPS)), steady_depth(1, level=True)).process(watched, tmp_path, nothing)
+        assert COUNT > 6
+        assert watched.most <= 4  # a frame, its two neighbours, and the one that comes in
 
 
 class TestVideoDepth:
