@@ -17,10 +17,8 @@ from diffsynth.frames import Image
 from diffsynth.processors.base import Frames
 from diffsynth.processors.inpaint import condition_values
 from diffsynth.progress import Progress
+from diffsynth.sd.memory import KEPT_BYTES
 from diffsynth.sd.placement import Placement
-
-KEPT_BYTES = 4 << 30
-"""Of a condition's first layers so much is kept on disk; what lies beyond is computed anew at each step."""
 
 
 @dataclass(frozen=True)

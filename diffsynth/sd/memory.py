@@ -12,6 +12,9 @@ SHARE = 0.6
 LARGEST_CHUNK = 48
 """Beyond, a longer chunk saves next to nothing: the frames around it are few beside it already."""
 
+KEPT_BYTES = 4 << 30
+"""Of a condition's first layers so much is kept on disk; what lies beyond is computed anew at each step."""
+
 
 @dataclass(frozen=True)
 class Demand:

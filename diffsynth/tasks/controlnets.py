@@ -24,7 +24,7 @@ class ControlNetConfig(ConfigModel):
     processor: ProcessorName | None = None
     """What turns frames into the condition."""
     condition: ClipPath | None = None
-    """A ready-made condition in place of a processor: a clip with a picture for each used frame, or one image."""
+    """A ready-made condition in place of a processor: a clip of the same frames, cut as the input is, or one image."""
     scale: Annotated[float, Field(ge=0, le=10)] = 1.0
     """Weight of this net; 0 switches it off, at no cost."""
     start: Annotated[float, Field(ge=0, le=1)] = 0.0

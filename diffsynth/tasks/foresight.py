@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffsynth.attention.patterns import Entry, shared_batch, window_batch
-from diffsynth.sd.layout import LATENT_SCALE, file_bytes, floored, read_settings
-from diffsynth.sd.memory import LARGEST_CHUNK, Demand, demand
+from diffsynth.sd.layout import LATENT_SCALE, Settings, file_bytes, floored, read_settings
+from diffsynth.sd.memory import KEPT_BYTES, LARGEST_CHUNK, Demand, demand
 from diffsynth.tasks.base import Prediction
 
-CONDITION_CHANNELS = 320
+USUAL: Settings = {"in_channels": 4, "block_out_channels": (320,)}
+"""What a checkpoint that is not on this machine yet probably is like."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,17 @@ def foresee(load: Load, plain: Prediction) -> Foresight:
     """For a clip of as many frames as `plain` says, at its size."""
     height, width = floored(plain.height), floored(plain.width)
     frames = plain.frames or 0
-    latent_bytes = 2 * frames * (height // LATENT_SCALE) * (width // LATENT_SCALE) * 4 * 4
-    condition_bytes = len(load.nets) * frames * (height // LATENT_SCALE) * (width // LATENT_SCALE) * CONDITION_CHANNELS
-    disk = latent_bytes + condition_bytes * load.itemsize + 4 * frames * height * width * 3
-    if load.checkpoint is None or not (load.checkpoint / "unet" / "config.json").is_file():
+    tokens = (height // LATENT_SCALE) * (width // LATENT_SCALE)
+    settings = None if load.checkpoint is None else load.checkpoint / "unet" / "config.json"
+    known = settings is not None and settings.is_file()
+    unet = read_settings(settings) if settings is not None and known else USUAL
+    latents = 2 * frames * tokens * int(unet["in_channels"]) * 4
+    embedded = len(load.nets) * min(frames * tokens * int(unet["block_out_channels"][0]) * 4, KEPT_BYTES)
+    # The pictures of a smoothed step lie twice on disk, those of the result and of its smoothing too.
+    disk = latents + embedded + 4 * frames * height * width * 3
+    if load.checkpoint is None or not known:
         return Foresight(None, disk)
-    needed = demand_of(load, load.checkpoint, height, width)
+    needed = demand_of(load, load.checkpoint, unet, height, width)
     chunk = load.chunk or LARGEST_CHUNK
     smallest = needed.peak(rows(load, 1, plain.frames))
     wanted = needed.peak(rows(load, chunk, plain.frames))
@@ -54,9 +60,8 @@ def foresee(load: Load, plain: Prediction) -> Foresight:
     return Foresight(smallest, disk, (remark,))
 
 
-def demand_of(load: Load, checkpoint: Path, height: int, width: int) -> Demand:
+def demand_of(load: Load, checkpoint: Path, unet: Settings, height: int, width: int) -> Demand:
     """Files hold half or full precision; on the device all of them are of the run's."""
-    unet = read_settings(checkpoint / "unet" / "config.json")
     files = [checkpoint / "unet", checkpoint / "vae", *(net for net in load.nets if net is not None)]
     weights = sum(_on_device(folder, load.itemsize) for folder in files)
     return demand(unet, weights, height, width, pattern=len(load.pattern), sides=load.sides, itemsize=load.itemsize)

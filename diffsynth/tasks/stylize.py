@@ -206,10 +206,11 @@ class StylizeConfig(ClipTaskConfig):
 
     def predict(self) -> Prediction:
         plain = super().predict()
-        settings = [net.processor_config for net in self.controlnets if net.processor_config is not None]
+        acting = [net for net in self.controlnets if net.counts]
+        settings = [net.processor_config for net in acting if net.processor_config is not None]
         weights = [model for each in settings for model in each.models()]
         vae = (self.vae,) if self.vae else ()
-        models = dict.fromkeys((self.model_id, *vae, *(net.model_id for net in self.controlnets), *weights))
+        models = dict.fromkeys((self.model_id, *vae, *(net.model_id for net in acting), *weights))
         ids = [each for each in map(hub_id, models) if each]
         moved = [f"{old} is no longer on the hub; use {hub.MOVED[old]}." for old in ids if old in hub.MOVED]
         foreseen = foresee(self._load(), plain)
