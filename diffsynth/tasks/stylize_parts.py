@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from diffsynth.attention.cross_frame import attention
 from diffsynth.attention.patterns import Entry
 from diffsynth.diffusion.schedule import Schedule, schedule
@@ -149,11 +151,19 @@ def _vae(folder: Path, placement: Placement) -> Vae:
 
 
 def _words(folder: Path, negative: str, positive: str, placement: Placement) -> Words:
-    """The prompts, encoded. The encoder is gone before the other networks come."""
+    """The prompts, encoded. The encoder is gone before the other networks come.
+
+    By one thread: how many the run was begun with is not known yet, and more would round differently.
+    """
     from transformers import CLIPTextModel
 
     encoder = load_network(CLIPTextModel, folder / "text_encoder", placement.dtype).to(placement.device)
-    return encode_prompts(load_tokenizer(folder / "tokenizer"), encoder, negative, positive)
+    tokenizer, threads = load_tokenizer(folder / "tokenizer"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return encode_prompts(tokenizer, encoder, negative, positive)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def load_deflicker(config: "StylizeConfig", runtime: Runtime) -> Deflicker:

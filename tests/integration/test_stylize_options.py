@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,9 +28,12 @@ from diffsynth.images import read_image, write_png
 from diffsynth.processors.base import PerFrame
 from diffsynth.progress import Progress
 from diffsynth.runtime import Runtime
+from diffsynth.sd.placement import Placement
+from diffsynth.sd.vae import Vae
 from diffsynth.smoothers.base import Frames, Pictures
 from diffsynth.smoothers.fastblend import FastBlendSmootherConfig
 
+ROOT = Path(__file__).parents[2]
 COUNT = 4
 GREY_LEVELS = 0.05
 """Two orders of the same float32 sums differ in the last bits; where a value lies between two levels, one flips."""
@@ -260,6 +265,45 @@ def test_the_cache_is_bounded(
     assert len([each for each in (tmp_path / "cache").iterdir() if each.is_dir()]) == 1, "the one asked for last"
     monkeypatch.delenv("DIFFSYNTH_CACHE_GB")
     assert np.array_equal(render(**keys), small)
+
+
+def test_the_first_sessions_threads_are_kept(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums over another number of threads round differently."""
+    threads: dict[str, set[int]] = {"unet": set(), "text": set()}
+    stop = [True]
+
+    def heard(name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def hearing(*values: Any, **keys: Any) -> Any:
+            threads[name].add(torch.get_num_threads())
+            if name == "unet" and stop[0]:
+                raise KeyboardInterrupt
+            return forward(*values, **keys)
+
+        return hearing
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", heard("unet", UNet2DConditionModel.forward))
+    monkeypatch.setattr(CLIPTextModel, "forward", heard("text", CLIPTextModel.forward))
+    config = bench.config(str(tmp_path / "out"), num_inference_steps=1)
+    torch.set_num_threads(2)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, threads=1)
+    stop[0] = False
+    torch.set_num_threads(2)
+    run(config, threads=2)
+    assert threads == {"unet": {1}, "text": {1}}, "words are encoded before it is known how many were there"
+
+
+def test_a_large_frame_goes_through_the_autoencoder_in_tiles(bench: Bench) -> None:
+    network = AutoencoderKL.from_pretrained(bench.model / "vae").eval()
+    placement = Placement(torch.device("cpu"), torch.float32)
+    frame = moving_clip(1, 160, 208)[0]
+    whole, tiled = (Vae(network, placement, tiled_from=limit) for limit in (10**6, 100 * 100))
+    latent = whole.encode([frame])
+    assert tiled.encode([frame]).shape == latent.shape
+    assert not torch.equal(tiled.encode([frame]), latent)
+    assert tiled.decode(latent[0]).shape == frame.shape
+    small = frame[:96, :96]
+    assert torch.equal(tiled.encode([small]), whole.encode([small])), "and a small one doesn't, afterwards"
 
 
 # How it looks
@@ -530,3 +574,10 @@ def test_latents_of_two_steps_and_no_more(
     run(bench.config(str(output), **keys))
     assert max(map(len, stores)) <= 4, "two stores of latents, the edit of the step, and that of the one before"
     assert max(held) < foreseen < 8 * max(held)
+
+
+@pytest.mark.slow
+def test_a_longer_clip_takes_no_more_memory() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "stylize_memory.py"), "--frames", "16", "192"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert float(said.split()[-2]) < 50, said
