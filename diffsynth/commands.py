@@ -162,7 +162,7 @@ def new(task: str, path: Path | None, console: Console) -> int:
 
 def preview_conditions(request: Request, runtime: Runtime, console: Console, sheet: Path | None) -> int:
     """Write a contact sheet of what the ControlNets of each config will see."""
-    from diffsynth.contact_sheet import preview
+    from diffsynth.tasks.condition_preview import preview
 
     pieces = [each for group in runner.plan(request) for each in group]
     if sheet is not None and len(pieces) > 1:

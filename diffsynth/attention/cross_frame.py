@@ -3,16 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from diffsynth.attention.patterns import Batch
+from diffsynth.attention.patterns import Backend, Batch
 from diffsynth.errors import UnavailableError
 
-Backend = Literal["auto", "sdpa", "xformers", "plain"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(B, heads, N, d) queries, (B, heads, M, d) keys and values to (B, heads, N, d)."""
 

@@ -7,6 +7,7 @@ go through the networks, as two index tables: rows that ask together, and the ro
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 REFERENCE = re.compile(r"reference_(\d+)")
 KEY = re.compile(r"key_(\d+)/(\d+)")
@@ -15,6 +16,10 @@ NAMED = re.compile(r"(self|first\+previous|seed|sliding|keys)(?:\((\d+)\))?")
 NAMES = ("self", "first+previous", "sliding(k)", "seed", "keys(n)")
 LARGEST = 64
 """The most frames that a named pattern may reach for: each costs a network's memory."""
+
+AttentionMode = Literal["shared", "window"]
+Backend = Literal["auto", "sdpa", "xformers", "plain"]
+"""What computes attention."""
 
 Entry = int | str
 """An offset, `"first"`, `"reference_k"` for the k-th reference picture, or `"key_j/n"` for the j-th of n key frames."""

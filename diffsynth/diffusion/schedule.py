@@ -9,12 +9,14 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
-from torch import Tensor
 
 from diffsynth.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SchedulerName = Literal["auto", "seed_ddim", "ddim", "dpmpp_2m", "unipc", "euler", "lcm"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
@@ -57,10 +59,10 @@ class Schedule:
         steps = tuple(Step(index, each.timestep, each.signal, each.next_signal) for index, each in enumerate(left))
         return Schedule(self.name, steps, self.prediction)
 
-    def noised(self, latents: Tensor, noise: Tensor, step: Step) -> Tensor:
+    def noised(self, latents: "Tensor", noise: "Tensor", step: Step) -> "Tensor":
         return math.sqrt(step.signal) * latents + math.sqrt(1 - step.signal) * noise
 
-    def clean(self, x: Tensor, answer: Tensor, step: Step) -> Tensor:
+    def clean(self, x: "Tensor", answer: "Tensor", step: Step) -> "Tensor":
         """The picture's latents that the network's answer implies."""
         if self.prediction == "sample":
             return answer

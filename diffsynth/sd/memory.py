@@ -1,8 +1,12 @@
 """How much memory the networks take, from their settings alone; no torch, so that a check can tell it too."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from diffsynth.sd.layout import Settings
+
+MemoryMode = Literal["auto", "low"]
+"""`low` keeps each network on the device only while it computes."""
 
 ROW_TENSORS = 30
 """Activations at the finest level that lie side by side for one row at a denoiser's widest moment: skips, the

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-MemoryMode = Literal["auto", "low"]
+from diffsynth.sd.memory import MemoryMode
+
 HOST = torch.device("cpu")
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffsynth.attention.cross_frame import Attend, CrossFrameAttention, Links
-from diffsynth.attention.patterns import Batch, Entry, Reference, Source, shared_batch, window_batch
+from diffsynth.attention.patterns import AttentionMode, Batch, Entry, Reference, Source, shared_batch, window_batch
 from diffsynth.diffusion.denoise import Read
 from diffsynth.diffusion.schedule import Schedule, Step
 from diffsynth.runtime import torch_generator
@@ -16,7 +16,6 @@ from diffsynth.sd.control import Condition, ControlBranch
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.text import Words
 
-AttentionMode = Literal["shared", "window"]
 NEGATIVE, POSITIVE = 0, 1
 
 

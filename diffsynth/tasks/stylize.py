@@ -9,21 +9,29 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from diffsynth import hub
-from diffsynth.attention.patterns import FIRST, LARGEST, NAMES, REFERENCE, Entry, named
+from diffsynth.attention.patterns import (
+    FIRST,
+    LARGEST,
+    NAMES,
+    REFERENCE,
+    AttentionMode,
+    Backend,
+    Entry,
+    named,
+)
 from diffsynth.config import Contradiction, ModelRef, OptionalPath, Respelled, select
 from diffsynth.config.fields import ExistingPath, hub_id
+from diffsynth.diffusion.schedule import SchedulerName
 from diffsynth.runtime import PrecisionName, Runtime
 from diffsynth.sd.layout import floored
+from diffsynth.sd.memory import MemoryMode
 from diffsynth.smoothers import SmootherConfig, SmootherName
+from diffsynth.smoothers.base import Smoother
+from diffsynth.smoothers.ebsynth_smoother import EbsynthSmootherConfig
 from diffsynth.tasks.base import Prediction, Task
 from diffsynth.tasks.clip import ClipTaskConfig
 from diffsynth.tasks.controlnets import LIST_SCHEMAS, ControlNetConfig, join_parallel_lists, select_processor
 from diffsynth.tasks.foresight import Load, foresee
-
-AttentionMode = Literal["shared", "window"]
-Backend = Literal["auto", "sdpa", "xformers", "plain"]
-SchedulerName = Literal["auto", "seed_ddim", "ddim", "dpmpp_2m", "unipc", "euler", "lcm"]
-MemoryMode = Literal["auto", "low"]
 
 
 def _pattern(value: Any) -> str | tuple[Entry, ...]:
@@ -242,10 +250,21 @@ class StylizeConfig(ClipTaskConfig):
 
     def build(self, runtime: Runtime) -> Task:
         from diffsynth.tasks.stylize_clip import Stylize
-        from diffsynth.tasks.stylize_parts import Look, load_deflicker, load_model
+        from diffsynth.tasks.stylize_parts import Deflicker, Look, Wanted, load_model
 
         runtime = replace(runtime, dtype=self.dtype)
-        model, controls = load_model(self, runtime)
+        wanted = Wanted(
+            self.model_id,
+            self.vae,
+            self.controlnets,
+            self.prompt,
+            self.negative_prompt,
+            self.scheduler,
+            self.num_inference_steps,
+            self.attention_backend,
+            self.memory,
+        )
+        model, controls = load_model(wanted, runtime)
         look = Look(
             self.guidance_scale,
             self.attention_mode,
@@ -256,5 +275,15 @@ class StylizeConfig(ClipTaskConfig):
             self.noise == "shared",
             self.img2img_strength,
         )
-        deflicker = load_deflicker(self, runtime)
+        smoother = None if self.smoother_config is None else self.smoother_config.build(runtime)
+        deflicker = Deflicker(smoother, self.smoother_interval, self.ignore_smoother_steps, self._post(runtime))
         return Stylize(self.reader(), self.writer(), model, controls, look, deflicker, self.preview, runtime)
+
+    def _post(self, runtime: Runtime) -> Smoother | None:
+        reach = self.extra_deflickering_range
+        if not reach:
+            return None if self.post_smoother_config is None else self.post_smoother_config.build(runtime)
+        like = self.smoother_config
+        base = like if isinstance(like, EbsynthSmootherConfig) else EbsynthSmootherConfig()
+        offsets = tuple(offset for offset in range(-reach, reach + 1) if offset)
+        return base.model_copy(update={"smooth_index": offsets}).build(runtime)

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from diffsynth.attention.cross_frame import attention
-from diffsynth.attention.patterns import Entry
-from diffsynth.diffusion.schedule import Schedule, schedule
+from diffsynth.attention.patterns import AttentionMode, Backend, Entry
+from diffsynth.diffusion.schedule import Schedule, SchedulerName, schedule
 from diffsynth.processors.base import Processor
 from diffsynth.processors.pretrained import folder_identity
 from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
@@ -27,16 +26,13 @@ from diffsynth.sd.layout import (
     require_weights,
 )
 from diffsynth.sd.load import channels_last, load_network, load_tokenizer
+from diffsynth.sd.memory import MemoryMode
 from diffsynth.sd.placement import Placement
-from diffsynth.sd.predict import AttentionMode, Networks
+from diffsynth.sd.predict import Networks
 from diffsynth.sd.text import Words, encode_prompts
 from diffsynth.sd.vae import Vae
 from diffsynth.smoothers.base import Smoother
-from diffsynth.smoothers.ebsynth_smoother import EbsynthSmootherConfig
 from diffsynth.tasks.controlnets import ControlNetConfig
-
-if TYPE_CHECKING:
-    from diffsynth.tasks.stylize import StylizeConfig
 
 
 @dataclass(frozen=True)
@@ -95,19 +91,34 @@ class Deflicker:
     post: Smoother | None
 
 
-def load_model(config: "StylizeConfig", runtime: Runtime) -> tuple[Model, tuple[Control, ...]]:
-    """All networks of a config, checked for each other before the first weight is read."""
+@dataclass(frozen=True)
+class Wanted:
+    """Which networks are to be loaded, and for what."""
+
+    checkpoint: str
+    vae: str | None
+    controlnets: tuple[ControlNetConfig, ...]
+    prompt: str
+    negative_prompt: str
+    scheduler: SchedulerName
+    steps: int
+    attention: Backend
+    memory: MemoryMode
+
+
+def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, ...]]:
+    """All networks, checked for each other before the first weight is read."""
     from diffusers import ControlNetModel, UNet2DConditionModel
 
-    layout = read_checkpoint(checkpoint_folder(config.model_id))
-    nets = [net for net in config.controlnets if net.counts]
+    layout = read_checkpoint(checkpoint_folder(wanted.checkpoint))
+    nets = [net for net in wanted.controlnets if net.counts]
     folders = [_controlnet_folder(net, layout) for net in nets]
-    vae_folder = _vae_folder(config.vae, layout)
-    placement = Placement(runtime.torch_device(), runtime.torch_dtype(), config.memory)
+    vae_folder = _vae_folder(wanted.vae, layout)
+    placement = Placement(runtime.torch_device(), runtime.torch_dtype(), wanted.memory)
     where = str(layout.folder / "scheduler" / "scheduler_config.json")
-    attend = attention(config.attention_backend)
-    steps = schedule(config.scheduler, layout.scheduler, config.num_inference_steps, where)
-    words = _words(layout.folder, config.negative_prompt, config.prompt, placement)
+    attend = attention(wanted.attention)
+    steps = schedule(wanted.scheduler, layout.scheduler, wanted.steps, where)
+    words = _words(layout.folder, wanted.negative_prompt, wanted.prompt, placement)
 
     def branch(net: ControlNetConfig, folder: Path) -> ControlBranch:
         network = channels_last(load_network(ControlNetModel, folder, placement.dtype))
@@ -117,7 +128,7 @@ def load_model(config: "StylizeConfig", runtime: Runtime) -> tuple[Model, tuple[
         Control(
             branch(net, folder),
             None if net.processor_config is None else net.processor_config.build(runtime),
-            f"controlnets[{config.controlnets.index(net)}].condition" if net.condition else None,
+            f"controlnets[{wanted.controlnets.index(net)}].condition" if net.condition else None,
             isinstance(net.processor_config, ControlnetImageProcessorShuffleConfig),
         )
         for net, folder in zip(nets, folders, strict=True)
@@ -164,15 +175,3 @@ def _words(folder: Path, negative: str, positive: str, placement: Placement) -> 
         return encode_prompts(tokenizer, encoder, negative, positive)
     finally:
         torch.set_num_threads(threads)
-
-
-def load_deflicker(config: "StylizeConfig", runtime: Runtime) -> Deflicker:
-    smoother = None if config.smoother_config is None else config.smoother_config.build(runtime)
-    post = None if config.post_smoother_config is None else config.post_smoother_config.build(runtime)
-    if config.extra_deflickering_range:
-        reach = config.extra_deflickering_range
-        offsets = tuple(offset for offset in range(-reach, reach + 1) if offset)
-        like = config.smoother_config
-        base = like if isinstance(like, EbsynthSmootherConfig) else EbsynthSmootherConfig()
-        post = base.model_copy(update={"smooth_index": offsets}).build(runtime)
-    return Deflicker(smoother, config.smoother_interval, config.ignore_smoother_steps, post)

@@ -10,7 +10,8 @@ import pytest
 from media import Media
 
 from diffsynth.cli import main
-from diffsynth.contact_sheet import CELL, GREY, LINE, MARGIN, Column, positions, sheet
+from diffsynth.contact_sheet import CELL, GREY, LINE, MARGIN, Column, sheet
+from diffsynth.tasks.condition_preview import positions
 
 
 @pytest.fixture(autouse=True)
