@@ -111,7 +111,6 @@ MORE = [
     ("noise", r"/latents/003/.*commit", 1),
     ("noise", r"/latents/00[0-3]$", 5),
     ("noise", r"/finished/append", 2),
-    ("noise", r"/video_output", 1),
     ("still", r"-cache/.*/latents/", 5),
     ("still", r"/latents/002/", 4),
 ]
