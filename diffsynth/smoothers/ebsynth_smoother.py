@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from diffsynth.config import ConfigModel, OptionalPath, OutputPath
 from diffsynth.engines.base import Pair
+from diffsynth.engines.program import LONGEST, BinTimeout
 from diffsynth.frames import Image
 from diffsynth.progress import Progress
 from diffsynth.runtime import Runtime
@@ -37,8 +38,10 @@ class EbsynthSmootherConfig(ConfigModel):
     type: Literal["EbsynthSmoother"] = Field(default="EbsynthSmoother", exclude=True)
     bin_path: OptionalPath = None
     """An `ebsynth` binary to run; without one the engine runs in this process."""
+    bin_timeout: BinTimeout = LONGEST
+    """Seconds that the binary may take for one pair of frames; then it is stopped, and the run with it."""
     cache_path: OutputPath | None = None
-    """Folder for intermediate files; without one they stay in the run's folder."""
+    """Folder for the files that the binary reads and writes; left out, where the system keeps temporary files."""
     smooth_index: Annotated[tuple[int, ...], Field(strict=False, min_length=1), AfterValidator(_without_itself)] = (
         -2,
         -1,
@@ -54,7 +57,7 @@ class EbsynthSmootherConfig(ConfigModel):
         if self.bin_path is not None:
             from diffsynth.engines.binary import EbsynthProgram
 
-            synthesise = EbsynthProgram(self.bin_path, PATCH, WEIGHT, self.cache_path, self.n_jobs)
+            synthesise = EbsynthProgram(self.bin_path, PATCH, WEIGHT, self.cache_path, self.n_jobs, self.bin_timeout)
         else:
             from diffsynth.engines.native import NativeEngine, Settings
 
