@@ -3,9 +3,8 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from diffsynth.config import ClipPath, Respelled, select
 from diffsynth.errors import MediaError
@@ -21,12 +20,7 @@ from diffsynth.smoothers.repair import Repaired
 from diffsynth.smoothers.window_smoother import native_matching
 from diffsynth.tasks.base import Prediction, Task
 from diffsynth.tasks.clip import ClipReader, ClipWriter, FramesTaskConfig
-from diffsynth.tasks.stills import check_numbers, is_stills, repaired
-
-if TYPE_CHECKING:
-    from diffsynth.video.clip import Clip
-
-OnError = Literal["stop", "skip"]
+from diffsynth.tasks.stills import OnError, ReadClip, read_clip
 
 
 class SmoothConfig(FramesTaskConfig):
@@ -93,47 +87,12 @@ class Smooth:
         shutil.rmtree(run.work("tables"), ignore_errors=True)
         return self.writer.write(clip, result, run, progress)
 
-    def _repaired(self, guide: FrameStore, styled: "ReadClip") -> Frames:
+    def _repaired(self, guide: FrameStore, styled: ReadClip) -> Frames:
         if not styled.lost:
             return styled.store
         matching = native_matching(self.runtime, patch=5)
         matcher = Matcher(guide, matching.engine, matching.fingerprint, None)
         return Repaired(styled.store, styled.lost, matcher, matching.vote)
-
-
-@dataclass(frozen=True)
-class ReadClip:
-    """A clip's frames on disk, and those of them that only stand in for what is lost."""
-
-    store: FrameStore
-    lost: frozenset[int] = frozenset()
-
-
-def read_clip(
-    reader: ClipReader, source: Path, run: RunFolder, progress: Progress, name: str, on_error: OnError
-) -> "tuple[ReadClip, Clip]":
-    """Read one of several clips. Gaps and unreadable images stop the run, or are filled and said."""
-    if not is_stills(source):
-        clip, store = reader.read(source, run, progress, name=name)
-        return ReadClip(store), clip
-    if on_error == "stop":
-        check_numbers(source)
-        clip, store = reader.read(source, run, progress, name=name)
-        return ReadClip(store), clip
-    from diffsynth.video.clip import Clip as OpenClip
-    from diffsynth.video.sequence import ImageSequence
-
-    stills = repaired(source)
-    for words in stills.words:
-        progress.note(f"{words} Filled from its neighbours.")
-    sequence = ImageSequence(source, list(stills.files), Fraction(reader.image_rate))
-    clip, store = reader.read(
-        source, run, progress, name=name, clip=OpenClip(sequence, reader.selection, reader.geometry)
-    )
-    # An image's tick is its place among the files.
-    ticks = store.timing.ticks if store.timing is not None else range(len(store))
-    damaged = set(stills.damaged)
-    return ReadClip(store, frozenset(t for t, tick in enumerate(ticks) if int(tick) in damaged)), clip
 
 
 def check_same_frames(guide_path: Path, guide: FrameStore, other_path: Path, other: FrameStore) -> None:
