@@ -33,7 +33,7 @@ class Blending:
     """How frames that lie in one place become one."""
 
     kind: Literal["detail", "mean"] = "detail"
-    tolerance: float = 6.0
+    tolerance: float = 10.0
     """Difference of the guides, in grey levels, at which a source's weight has fallen to 0.6."""
     outliers: float = 15.0
     """Difference from the blend's low band at which a source's weight has fallen to 0.6; 0 keeps every source."""
