@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from diffsynth.config import ClipPath, Respelled, select
-from diffsynth.errors import MediaError
 from diffsynth.frames import FrameStore
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime
 from diffsynth.smoothers import SmootherConfig, SmootherName
-from diffsynth.smoothers.base import Frames, Smoother, smooth_into
+from diffsynth.smoothers.base import Frames, Smoother, check_pair, smooth_into
 from diffsynth.smoothers.fastblend import FastBlendSmootherConfig
 from diffsynth.smoothers.matching import Matcher
 from diffsynth.smoothers.repair import Repaired
@@ -79,7 +78,7 @@ class Smooth:
     def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
         guide, _ = read_clip(self.reader, inputs["guide_video"], run, progress, "guide", self.on_error)
         styled, clip = read_clip(self.reader, inputs["style_video"], run, progress, "style", self.on_error)
-        check_same_frames(inputs["guide_video"], guide.store, inputs["style_video"], styled.store)
+        check_pair(guide.store, styled.store, (inputs["guide_video"], inputs["style_video"]))
         style = self._repaired(guide.store, styled)
         with run.timed("smooth"):
             prepared = self.smoother.prepare(guide.store, progress)
@@ -93,17 +92,3 @@ class Smooth:
         matching = native_matching(self.runtime, patch=5)
         matcher = Matcher(guide, matching.engine, matching.fingerprint, None)
         return Repaired(styled.store, styled.lost, matcher, matching.vote)
-
-
-def check_same_frames(guide_path: Path, guide: FrameStore, other_path: Path, other: FrameStore) -> None:
-    """Two clips of one run must have the same number of frames of the same size."""
-    if len(guide) != len(other):
-        raise MediaError(
-            f"{guide_path} has {len(guide)} frames, but {other_path} has {len(other)}. They must be the same frames:"
-            ' cut the longer one, or take as many of both with "frame_maximum_count".'
-        )
-    if (guide.height, guide.width) != (other.height, other.width):
-        raise MediaError(
-            f"{guide_path} is {guide.width}×{guide.height}, but {other_path} is {other.width}×{other.height}. "
-            'They must have one size: set "frame_width" and "frame_height".'
-        )
