@@ -62,25 +62,21 @@ class EbsynthSmootherConfig(ConfigModel):
             from diffsynth.engines.native import NativeEngine, Settings
 
             engine = NativeEngine(Settings(patch=PATCH, weights=(WEIGHT,), threads=runtime.threads or 0))
-            synthesise = InProcess(engine, self.n_jobs)
-        return EbsynthSmoother(self.smooth_index, synthesise)
+            synthesise = InProcess(engine)
+        return EbsynthSmoother(self.smooth_index, synthesise, self.n_jobs)
 
 
 @dataclass(frozen=True)
 class InProcess:
-    """The native engine as a `Synthesis`, so many pairs at a time."""
+    """The native engine as a `Synthesis`."""
 
     engine: Any
-    batch: int
 
     def __call__(
         self, pairs: Sequence[Pair], guides: Mapping[int, Image], styles: Mapping[int, Image]
     ) -> Sequence[Image]:
         frames = {t: self.engine.frame([guide]) for t, guide in guides.items()}
-        painted: list[Image] = []
-        for start in range(0, len(pairs), self.batch):
-            painted += list(self.engine.estimate(pairs[start : start + self.batch], frames, styles).voted)
-        return painted
+        return list(self.engine.estimate(pairs, frames, styles).voted)
 
 
 @dataclass(frozen=True)
@@ -93,6 +89,8 @@ class EbsynthSmoother:
 
     offsets: tuple[int, ...]
     synthesise: Synthesis
+    batch: int = 16
+    """Pairs that are worked on, and lie in memory, at a time."""
 
     def prepare(self, guide: Frames, progress: Progress | None = None) -> "PreparedEbsynth":
         return PreparedEbsynth(self, guide, shots(find_cuts(guide), len(guide)))
@@ -117,9 +115,11 @@ class PreparedEbsynth:
         own = style[t]
         if not sources:
             return own
-        guides = {i: self.guide[i] for i in (*sources, t)}
-        styles = {i: style[i] for i in sources}
         total = own.astype(np.float32)
-        for painted in self.smoother.synthesise([(source, t) for source in sources], guides, styles):
-            total += painted
+        for start in range(0, len(sources), self.smoother.batch):
+            some = sources[start : start + self.smoother.batch]
+            guides = {i: self.guide[i] for i in (*some, t)}
+            styles = {i: style[i] for i in some}
+            for painted in self.smoother.synthesise([(source, t) for source in some], guides, styles):
+                total += painted
         return to_image(total / (len(sources) + 1))

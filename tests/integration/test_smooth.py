@@ -176,6 +176,16 @@ def test_one_frame_comes_out_as_it_went_in(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "o" / "frames")[0], true_style(moving(1))[0])
 
 
+def test_one_frame_is_painted_from_its_key_and_can_t_flicker(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guide, key = write(tmp_path / "g", moving(1)), write(tmp_path / "k", true_style(moving(1)))
+    assert main(["interpolate", str(guide), str(key), "-o", str(tmp_path / "o"), "--quiet"]) == 0
+    np.testing.assert_array_equal(read(tmp_path / "o" / "frames")[0], true_style(moving(1))[0])
+    assert main(["measure", str(guide), str(key), "-o", str(tmp_path / "m"), "--quiet"]) == 2
+    assert "has one frame; flicker needs two" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("harm", ["gap", "corrupt"])
 def test_a_lost_image_stops_the_run_or_is_filled(
     clips: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str
