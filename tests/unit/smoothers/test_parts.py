@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 from PIL import ImageEnhance
 
 from diffsynth.runtime import Runtime
+from diffsynth.smoothers import remapping
 from diffsynth.smoothers.base import Pictures
 from diffsynth.smoothers.cuts import find_cuts
 from diffsynth.smoothers.fastblend import FastBlendSmootherConfig
@@ -48,6 +49,23 @@ def test_guides_are_matched_once_and_a_second_style_only_votes(tmp_path: Path) -
     for one, other in zip(first, again.smooth(Pictures(flickering(guide)), tmp_path / "c"), strict=True):
         np.testing.assert_array_equal(one, other)
     assert again.matcher.found == 0
+
+
+@pytest.mark.parametrize("limit", ["KEPT_LAYERS", "KEPT_BYTES"])
+def test_layers_that_are_painted_twice_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    guide = moving(5)
+    config = FastBlendSmootherConfig(mode="balanced", window_size=4, cache_gigabytes=0.0)
+    results, found = [], []
+    for bound in (None, 1):
+        if bound is not None:
+            monkeypatch.setattr(remapping, limit, bound)
+        prepared = config.build(RUNTIME).prepare(Pictures(guide))
+        results.append(list(prepared.smooth(Pictures(flickering(guide)), tmp_path)))
+        found.append(prepared.matcher.found)
+    np.testing.assert_array_equal(*results)
+    assert found[1] == 2 * found[0], "the bound had no effect"
 
 
 @pytest.mark.parametrize("lost", ["style/complete.json", "guide/complete.json", "guide"])
