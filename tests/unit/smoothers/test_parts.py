@@ -20,6 +20,7 @@ from diffsynth.smoothers.match_cache import MatchCache
 from diffsynth.smoothers.matching import Matcher
 from diffsynth.smoothers.postprocessing import PostprocessingConfig
 from diffsynth.smoothers.py_synth import PySynthSmootherConfig
+from diffsynth.smoothers.remapping import looked_up
 from diffsynth.smoothers.repair import Repaired
 from diffsynth.smoothers.window_smoother import native_matching
 from diffsynth.smoothers.windows import Shot
@@ -100,6 +101,13 @@ def test_tracking_finds_what_a_neighbour_found_and_keeps_what_was_right(tmp_path
     assert right[1] >= right[0] - 0.02
     (again,) = tracked.nnfs([(0, 4)])
     np.testing.assert_array_equal(after, again)
+
+
+def test_looking_up_is_indexing() -> None:
+    draw = np.random.default_rng(2)
+    plane = draw.integers(0, 256, (40, 60), np.uint8)
+    nnf = np.stack([draw.integers(0, 40, (20, 30)), draw.integers(0, 60, (20, 30))], -1).astype(np.int16)
+    np.testing.assert_array_equal(looked_up(nnf, plane), plane[nnf[..., 0], nnf[..., 1]])
 
 
 def test_matches_of_a_pan_point_along_it() -> None:
