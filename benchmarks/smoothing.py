@@ -1,6 +1,7 @@
 """What smoothing gives and what it costs, on clips whose true unflickered style is known.
 
-    python benchmarks/smoothing.py [quality parts speed memory interpolation] [--clips CLIP …] [--pair GUIDE STYLE]
+    python benchmarks/smoothing.py [quality parts speed memory interpolation] [--scenes NAME …] [--side N] [--frames N]
+                                   [--clips CLIP …] [--pair GUIDE STYLE]
 
 Prints Markdown tables. `--clips` takes real clips in place of the drawn scenes and styles them with the same known
 flicker; `--pair` smooths a clip that some other tool has styled, for which there is no truth.
@@ -29,8 +30,8 @@ from diffsynth.smoothers.fastblend import FastBlendSmootherConfig
 from diffsynth.smoothers.interpolation import InterpolationConfig
 from diffsynth.smoothers.window_smoother import PreparedWindow
 
-SIDE, COUNT = 256, 48
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea")
+SCENES = ("procedural", *PHOTOGRAPHS)
 Way = Callable[[Frames, Frames, Path], Sequence[Image]]
 
 
@@ -55,18 +56,24 @@ class Case:
         return cls(name, scene, Pictures(guide), Pictures(styled), Pictures([styling.true(frame) for frame in guide]))
 
 
-CLIPS: list[Path] = []
-"""Real clips to use in place of the scenes."""
+@dataclass(frozen=True)
+class Setup:
+    """What is measured on; each section has its own size where none is given."""
 
+    scenes: Sequence[str] = SCENES
+    clips: Sequence[Path] = ()
+    """Real clips to use in place of the scenes."""
+    side: int | None = None
+    frames: int | None = None
 
-def cases() -> Iterator[Case]:
-    for seed, path in enumerate(CLIPS):
-        yield Case.styled(path.stem, None, frames_of(path), Styling(seed))
-    if CLIPS:
-        return
-    yield Case.of(procedural(SIDE, COUNT), Styling(0))
-    for seed, name in enumerate(PHOTOGRAPHS, 1):
-        yield Case.of(photograph(name, getattr(data, name)(), SIDE, COUNT), Styling(seed))
+    def cases(self, side: int = 256, frames: int = 48) -> Iterator[Case]:
+        side, frames = self.side or side, self.frames or frames
+        for seed, path in enumerate(self.clips):
+            yield Case.styled(path.stem, None, frames_of(path, side, frames), Styling(seed))
+        for seed, name in enumerate(SCENES):
+            if not self.clips and name in self.scenes:
+                scene = photograph(name, getattr(data, name)(), side, frames) if seed else procedural(side, frames)
+                yield Case.of(scene, Styling(seed))
 
 
 def ours(**settings: object) -> Way:
@@ -111,15 +118,15 @@ def near_boundaries(case: Case, clip: Frames) -> float:
     return float(np.sqrt(np.mean(errors))) if errors else float("nan")
 
 
-def compare(ways: dict[str, Way]) -> None:
+def compare(ways: dict[str, Way], cases: Iterator[Case]) -> None:
     """One table a scene, and the means over all scenes."""
     gains: dict[str, list[tuple[float, ...]]] = {name: [] for name in ways}
-    for case in cases():
+    for case in cases:
         with tempfile.TemporaryDirectory() as cache:
             made = {name: Pictures(way(case.guide, case.style, Path(cache))) for name, way in ways.items()}
         clips: dict[str, Frames] = {"input": case.style, **made, "truth": case.truth}
         found = measure(case.guide, clips, case.truth)
-        print(f"\n### {case.name}, {SIDE}², {len(case.guide)} frames\n")
+        print(f"\n### {case.name}, {case.guide.width}², {len(case.guide)} frames\n")
         print("| clip | PSNR | warp error | squared | sharpness | error near motion boundaries |")
         print("|---|---|---|---|---|---|")
         for name, each in found.items():
@@ -159,7 +166,7 @@ def number(found: Measured, metric: str) -> float:
     return float("nan") if value is None else value
 
 
-def quality() -> None:
+def quality(setup: Setup) -> None:
     print("\n## Quality")
     compare(
         {
@@ -168,11 +175,12 @@ def quality() -> None:
             "fast, ±15": ours(mode="fast"),
             "fast, ±30": ours(mode="fast", window_size=30),
             "balanced, ±15": ours(mode="balanced"),
-        }
+        },
+        setup.cases(),
     )
 
 
-def parts() -> None:
+def parts(setup: Setup) -> None:
     print("\n## What each part buys (balanced, ±8)")
     plain = {"mode": "balanced", "window_size": 8}
     compare(
@@ -184,17 +192,19 @@ def parts() -> None:
             "no own detail": ours(**plain, own_detail=0.0),
             "style matched too": ours(**plain, match_style=True),
             "accurate": ours(**{**plain, "mode": "accurate"}),
-        }
+        },
+        setup.cases(192, 24),
     )
 
 
-def speed(side: int = 512, count: int = 120) -> None:
+def speed(setup: Setup) -> None:
+    side, count = setup.side or 512, setup.frames or 120
     print(f"\n## Time: {side}², {count} frames, ±15; seconds of one core a frame\n")
     print("| mode | estimations a frame | first style | second style | ratio |\n|---|---|---|---|---|")
     case = Case.of(procedural(side, count), Styling())
     other = Pictures([frame[..., ::-1].copy() for frame in case.style.images])
     for mode in ("fast", "balanced"):
-        few = count if mode == "fast" else 31
+        few = count if mode == "fast" else min(count, 31)
         guide, first, second = (Pictures(each.images[:few]) for each in (case.guide, case.style, other))
         with tempfile.TemporaryDirectory() as folder:
             smoother = prepared(guide, Path(folder) / "cache", mode=mode)
@@ -209,18 +219,19 @@ def speed(side: int = 512, count: int = 120) -> None:
         print(f"| {mode}{note} | {found:.1f} | {took[0]:.3f} | {took[1]:.3f} | {took[1] / took[0]:.0%} |", flush=True)
 
 
-def memory() -> None:
-    print("\n## Peak memory, fast, ±15, 192²\n\n| frames | MB |\n|---|---|")
-    for count in (100, 1000):
+def memory(setup: Setup) -> None:
+    side = setup.side or 96
+    print(f"\n## Peak memory, fast, ±15, {side}²\n\n| frames | MB |\n|---|---|")
+    for count in (100, setup.frames or 1000):
         done = subprocess.run(
-            [sys.executable, __file__, "--resident", str(count)], capture_output=True, text=True, check=True
+            [sys.executable, __file__, "--resident", str(side), str(count)], capture_output=True, text=True, check=True
         )
         print(f"| {count} | {done.stdout.strip()} |", flush=True)
 
 
-def resident(count: int) -> None:
+def resident(side: int, count: int) -> None:
     """Peak memory of one run over stores on disk, in MB."""
-    scene, styling = procedural(192, count), Styling()
+    scene, styling = procedural(side, count), Styling()
     with tempfile.TemporaryDirectory() as folder:
         guide, style = (store(Path(folder) / name, scene, styling, styled=name == "s") for name in "gs")
         smoother = prepared(guide, Path(folder) / "cache", mode="fast")
@@ -239,11 +250,11 @@ def store(path: Path, scene: Scene, styling: Styling, *, styled: bool) -> FrameS
         return writer.finish()
 
 
-def interpolation(every: int = 10) -> None:
+def interpolation(setup: Setup, every: int = 10) -> None:
     print(f"\n## Interpolation, a key frame every {every} frames\n")
     print("| scene | flow-warped nearest key | ours | beside keys | in the middle | step at keys / elsewhere |")
     print("|---|---|---|---|---|---|")
-    for case in cases():
+    for case in setup.cases():
         keys = list(range(0, len(case.guide), every))
         painter = InterpolationConfig(cache_gigabytes=0.0).build(Runtime())
         out = list(painter.frames(case.guide, keys, case.truth.__getitem__))
@@ -275,17 +286,17 @@ def psnr(one: Image, other: Image) -> float:
     return float(10 * np.log10(255**2 / np.square(one.astype(np.float64) - other).mean()))
 
 
-def frames_of(path: Path) -> list[Image]:
+def frames_of(path: Path, side: int, frames: int) -> list[Image]:
     from diffsynth.video.clip import open_clip
     from diffsynth.video.options import Geometry, Selection
 
-    clip = open_clip(path, Selection(maximum_count=COUNT), Geometry(SIDE, SIDE, "crop"))
+    clip = open_clip(path, Selection(maximum_count=frames), Geometry(side, side, "crop"))
     return [frame.rgb for frame in clip.frames()]
 
 
-def pair(guide: Path, style: Path) -> None:
+def pair(guide: Path, style: Path, setup: Setup) -> None:
     print(f"\n## {style.name}\n\n| clip | warp error | flicker | sharpness | structure |\n|---|---|---|---|---|")
-    clips = [Pictures(frames_of(path)) for path in (guide, style)]
+    clips = [Pictures(frames_of(path, setup.side or 256, setup.frames or 48)) for path in (guide, style)]
     with tempfile.TemporaryDirectory() as cache:
         smoothed = Pictures(ours(mode="fast")(clips[0], clips[1], Path(cache)))
     for name, each in measure(clips[0], {"input": clips[1], "fast, ±15": smoothed}).items():
@@ -301,16 +312,19 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
     parser.add_argument("--clips", nargs="+", default=[], type=Path, metavar="CLIP")
     parser.add_argument("--pair", nargs=2, type=Path, metavar=("GUIDE", "STYLE"))
-    parser.add_argument("--resident", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--scenes", nargs="+", default=SCENES, choices=SCENES)
+    parser.add_argument("--side", type=int, metavar="PIXELS", help="size of the square frames")
+    parser.add_argument("--frames", type=int, metavar="N", help="frames a clip; for memory, of the longer one")
+    parser.add_argument("--resident", nargs=2, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    setup = Setup(options.scenes, options.clips, options.side, options.frames)
     if options.resident:
-        resident(options.resident)
+        resident(*options.resident)
     elif options.pair:
-        pair(*options.pair)
+        pair(*options.pair, setup)
     else:
-        CLIPS.extend(options.clips)
         for name in options.sections or SECTIONS:
-            SECTIONS[name]()
+            SECTIONS[name](setup)
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def _add_direct_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
     smooth.add_argument("--smoother", choices=get_args(SmootherName), default="FastBlendSmoother", metavar="NAME")
     smooth.set_defaults(
         command=lambda options, console: commands.smooth(
-            options.guide, options.style, _request(options), Runtime("cpu"), console, options.smoother
+            options.guide, options.style, _request(options), Runtime(), console, options.smoother
         )
     )
     interpolate = subparsers.add_parser("interpolate", help="paint every frame of a clip from a few painted key frames")
@@ -144,7 +144,7 @@ def _add_direct_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
     interpolate.add_argument("keys", metavar="KEYS", help="a folder of key frames named by frame, or one key frame")
     interpolate.set_defaults(
         command=lambda options, console: commands.interpolate(
-            options.guide, options.keys, _request(options), Runtime("cpu"), console
+            options.guide, options.keys, _request(options), Runtime(), console
         )
     )
     measure = subparsers.add_parser("measure", help="measure how much clips flicker, and what they lost")
@@ -153,7 +153,7 @@ def _add_direct_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
     measure.add_argument("--truth", metavar="CLIP", help="what the clips should look like")
     measure.set_defaults(
         command=lambda options, console: commands.measure(
-            options.source, options.clips, options.truth, _request(options), Runtime("cpu"), console
+            options.source, options.clips, options.truth, _request(options), Runtime(), console
         )
     )
     for parser in (smooth, interpolate, measure):

@@ -1,33 +1,17 @@
 """A user's own `ebsynth` or `ebsynth_nnf` program: run without a shell, in a private folder, its status checked."""
 
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from diffsynth.engines.base import ErrorMap, Image, Init, Matches, Nnf, Pair
+from diffsynth.engines.program import LONGEST, Program
 from diffsynth.errors import EngineError, MediaError
 from diffsynth.images import read_image, write_png
-
-SHOWN = 2000
-"""Characters of what a failed program said that are repeated."""
-
-
-def run_program(program: Path, arguments: Sequence[str]) -> None:
-    """Run a program to its end; anything but success is an `EngineError` with what it said."""
-    try:
-        done = subprocess.run([str(program), *arguments], capture_output=True, check=False)  # noqa: S603  the user's choice
-    except OSError as error:
-        raise EngineError(
-            f'{program}: this program can\'t be started ({error.strerror}). Correct "bin_path", or leave it out.'
-        ) from error
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip()[-SHOWN:]
-        raise EngineError(f"{program}: stopped with exit status {done.returncode}. It said: {said or 'nothing'}")
 
 
 @dataclass(frozen=True)
@@ -40,6 +24,8 @@ class EbsynthProgram:
     folder: Path | None = None
     """Where the private folder is made; without one, where the system keeps such folders."""
     jobs: int = 1
+    longest: float = LONGEST
+    """Seconds that one pair may take."""
 
     def __call__(
         self, pairs: Sequence[Pair], guides: Mapping[int, Image], styles: Mapping[int, Image]
@@ -50,14 +36,22 @@ class EbsynthProgram:
                 write_png(work / f"guide{t}.png", guide)
             for t, style in styles.items():
                 write_png(work / f"style{t}.png", style)
+            program = Program(self.program, self.longest)
             with ThreadPoolExecutor(self.jobs) as pool:
-                return list(pool.map(lambda pair: self._paint(work, pair, guides[pair[1]].shape), pairs))
+                waiting = [pool.submit(self._paint, program, work, pair, guides[pair[1]].shape) for pair in pairs]
+                try:
+                    ended, _ = wait(waiting, return_when=FIRST_EXCEPTION)
+                    return [each.result() for each in waiting if each in ended]
+                except BaseException:
+                    # The pool waits for what runs: without this, a stopped run would last as long as its programs.
+                    program.end()
+                    pool.shutdown(cancel_futures=True)
+                    raise
 
-    def _paint(self, work: Path, pair: Pair, shape: tuple[int, ...]) -> Image:
+    def _paint(self, program: Program, work: Path, pair: Pair, shape: tuple[int, ...]) -> Image:
         source, target = pair
         output = work / f"{source}to{target}.png"
-        run_program(
-            self.program,
+        program.run(
             [
                 *("-style", str(work / f"style{source}.png")),
                 *("-guide", str(work / f"guide{source}.png"), str(work / f"guide{target}.png")),
@@ -65,6 +59,7 @@ class EbsynthProgram:
                 *("-patchsize", str(self.patch)),
                 *("-output", str(output)),
             ],
+            work / f"{source}to{target}.log",
         )
         try:
             painted, _ = read_image(output)
@@ -83,6 +78,8 @@ class NnfProgram:
     patch: int
     weight: float
     folder: Path | None = None
+    longest: float = LONGEST
+    """Seconds that one pair may take."""
 
     def frame(self, guides: Sequence[Image]) -> Image:
         if len(guides) != 1:
@@ -112,8 +109,7 @@ class NnfProgram:
             for file, image in (("source.png", source), ("target.png", target), ("style.png", style)):
                 write_png(work / file, image)
             output = work / "nnf.txt"
-            run_program(
-                self.program,
+            Program(self.program, self.longest).run(
                 [
                     *("-style", str(work / "style.png")),
                     *("-guide", str(work / "source.png"), str(work / "target.png")),
@@ -121,13 +117,14 @@ class NnfProgram:
                     *("-patchsize", str(self.patch)),
                     *("-output", str(output)),
                 ],
+                work / "log",
             )
             return self._read(output, target.shape[:2], source.shape[:2])
 
     def _read(self, path: Path, size: tuple[int, ...], limits: tuple[int, ...]) -> Nnf:
         try:
             numbers = np.array(path.read_text().split(), np.int64)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             raise EngineError(f"{self.program}: reported success, but left no list of numbers ({error}).") from error
         if numbers.size != size[0] * size[1] * 2:
             raise EngineError(

@@ -60,16 +60,18 @@ class Smoother(Protocol):
         """Tie the smoother to the clip that leads it. Cheap: matches are found when they are first needed."""
 
 
-def check_pair(guide: Frames, style: Frames) -> None:
-    """Guide and styled clip must show the same frames."""
+def check_pair(
+    guide: Frames, style: Frames, names: tuple[str | Path, str | Path] = ("the guide", "the styled clip")
+) -> None:
+    """Guide and styled clip must show the same frames; an error calls them by `names`."""
     if len(guide) != len(style):
         raise MediaError(
-            f"the guide has {len(guide)} frames, but the styled clip has {len(style)}. They must be the same frames: "
-            'cut the longer one, or limit both with "frame_maximum_count".'
+            f"{names[0]} has {len(guide)} frames, but {names[1]} has {len(style)}. They must be the same frames: "
+            'cut the longer one, or take as many of both with "frame_maximum_count".'
         )
     if (guide.height, guide.width) != (style.height, style.width):
         raise MediaError(
-            f"the guide is {guide.width}×{guide.height}, but the styled clip is {style.width}×{style.height}. "
+            f"{names[0]} is {guide.width}×{guide.height}, but {names[1]} is {style.width}×{style.height}. "
             'They must have one size: set "frame_width" and "frame_height", or resize one of them.'
         )
 

@@ -11,7 +11,7 @@ from diffsynth.frames import FrameStore, FrameWriter, Image, is_complete
 from diffsynth.progress import Progress
 from diffsynth.smoothers.blending import Layer, to_image
 from diffsynth.smoothers.matching import Recent
-from diffsynth.smoothers.remapping import Remapper
+from diffsynth.smoothers.remapping import Remapper, looked_up
 from diffsynth.smoothers.windows import Block, Shot, cover, table
 
 KEPT_NODES = 24
@@ -50,9 +50,10 @@ class BlockTable:
         nnfs = remapper.matcher.nnfs([(node.anchor, t) for node, _ in found if node.anchor != t])
         for node, part in found:
             nnf = None if node.anchor == t else next(nnfs)
-            style, guide, agreed = (
-                image if nnf is None else remapper.vote(nnf, image) for image in (node.style, node.guide, node.agreed)
-            )
+            style, guide, agreed = node.style, node.guide, node.agreed
+            if nnf is not None:
+                style, guide = remapper.vote(nnf, style), remapper.vote(nnf, guide)
+                agreed = looked_up(nnf, agreed)
             count = agreed.astype(np.float32) * np.float32(part * node.frames / 255)
             yield Layer(style, guide, count * remapper.weight(guide, t))
         # The frame itself once more: where no other agrees with it, it alone is right.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from diffsynth.frames import Image
-from diffsynth.smoothers.blending import Blend, Blending, Field
+from diffsynth.smoothers.blending import Blend, Blending, Field, add_product, strips
 
 RADIUS = 3.0
 """Detail is what lies above this Gaussian's band, in pixels; the map is fitted over windows of its size."""
@@ -17,11 +17,14 @@ def restored(blend: Blend, guide: Image, style: Image | None, blending: Blending
 
     result = blend.style
     if blending.restore > 0:
-        lost = guide - blend.guide
-        result = result + blending.restore * carried(lost, blend.guide, blend.style)
+        brought = carried(guide - blend.guide, blend.guide, blend.style)
+        brought *= blending.restore
+        result = np.add(brought, result, out=brought)
     if style is not None:
-        rest = style - result
-        result = result + blending.own * (rest - cv2.GaussianBlur(rest, (0, 0), 1.0))
+        fine = style - result
+        fine -= cv2.GaussianBlur(fine, (0, 0), 1.0)
+        fine *= blending.own
+        result = np.add(fine, result, out=fine)
     return result
 
 
@@ -37,7 +40,7 @@ def carried(change: Field, guide: Field, style: Field) -> Field:
     g, s = _detail(guide), _detail(style)
     squares = {(i, j): _window(g[i] * g[j]) for i in range(3) for j in range(i, 3)}
     inverse = _inverse(squares)
-    result = np.zeros_like(change)
+    result, enlarged = np.zeros_like(change), np.empty_like(change)
     for i in range(3):
         slopes = []
         for channel in range(3):
@@ -46,8 +49,9 @@ def carried(change: Field, guide: Field, style: Field) -> Field:
             for j in range(3):
                 slope += crossed[j] * inverse[min(i, j), max(i, j)]
             slopes.append(slope)
-        enlarged = cv2.resize(cv2.merge(slopes), (width, height), interpolation=cv2.INTER_LINEAR)
-        result += enlarged * change[..., i : i + 1]
+        cv2.resize(cv2.merge(slopes), (width, height), dst=enlarged, interpolation=cv2.INTER_LINEAR)
+        for rows in strips(height):
+            add_product(enlarged[rows], np.ascontiguousarray(change[rows, :, i]), result[rows])
     return result
 
 

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from diffsynth.config import ConfigModel, OptionalPath, OutputPath
 from diffsynth.engines.base import Pair
+from diffsynth.engines.program import LONGEST, BinTimeout
 from diffsynth.frames import Image
 from diffsynth.progress import Progress
 from diffsynth.runtime import Runtime
@@ -37,8 +38,10 @@ class EbsynthSmootherConfig(ConfigModel):
     type: Literal["EbsynthSmoother"] = Field(default="EbsynthSmoother", exclude=True)
     bin_path: OptionalPath = None
     """An `ebsynth` binary to run; without one the engine runs in this process."""
+    bin_timeout: BinTimeout = LONGEST
+    """Seconds that the binary may take for one pair of frames; then it is stopped, and the run with it."""
     cache_path: OutputPath | None = None
-    """Folder for intermediate files; without one they stay in the run's folder."""
+    """Folder for the files that the binary reads and writes; left out, where the system keeps temporary files."""
     smooth_index: Annotated[tuple[int, ...], Field(strict=False, min_length=1), AfterValidator(_without_itself)] = (
         -2,
         -1,
@@ -54,30 +57,26 @@ class EbsynthSmootherConfig(ConfigModel):
         if self.bin_path is not None:
             from diffsynth.engines.binary import EbsynthProgram
 
-            synthesise = EbsynthProgram(self.bin_path, PATCH, WEIGHT, self.cache_path, self.n_jobs)
+            synthesise = EbsynthProgram(self.bin_path, PATCH, WEIGHT, self.cache_path, self.n_jobs, self.bin_timeout)
         else:
             from diffsynth.engines.native import NativeEngine, Settings
 
             engine = NativeEngine(Settings(patch=PATCH, weights=(WEIGHT,), threads=runtime.threads or 0))
-            synthesise = InProcess(engine, self.n_jobs)
-        return EbsynthSmoother(self.smooth_index, synthesise)
+            synthesise = InProcess(engine)
+        return EbsynthSmoother(self.smooth_index, synthesise, self.n_jobs)
 
 
 @dataclass(frozen=True)
 class InProcess:
-    """The native engine as a `Synthesis`, so many pairs at a time."""
+    """The native engine as a `Synthesis`."""
 
     engine: Any
-    batch: int
 
     def __call__(
         self, pairs: Sequence[Pair], guides: Mapping[int, Image], styles: Mapping[int, Image]
     ) -> Sequence[Image]:
         frames = {t: self.engine.frame([guide]) for t, guide in guides.items()}
-        painted: list[Image] = []
-        for start in range(0, len(pairs), self.batch):
-            painted += list(self.engine.estimate(pairs[start : start + self.batch], frames, styles).voted)
-        return painted
+        return list(self.engine.estimate(pairs, frames, styles).voted)
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,8 @@ class EbsynthSmoother:
 
     offsets: tuple[int, ...]
     synthesise: Synthesis
+    batch: int = 16
+    """Pairs that are worked on, and lie in memory, at a time."""
 
     def prepare(self, guide: Frames, progress: Progress | None = None) -> "PreparedEbsynth":
         return PreparedEbsynth(self, guide, shots(find_cuts(guide), len(guide)))
@@ -114,9 +115,11 @@ class PreparedEbsynth:
         own = style[t]
         if not sources:
             return own
-        guides = {i: self.guide[i] for i in (*sources, t)}
-        styles = {i: style[i] for i in sources}
         total = own.astype(np.float32)
-        for painted in self.smoother.synthesise([(source, t) for source in sources], guides, styles):
-            total += painted
+        for start in range(0, len(sources), self.smoother.batch):
+            some = sources[start : start + self.smoother.batch]
+            guides = {i: self.guide[i] for i in (*some, t)}
+            styles = {i: style[i] for i in some}
+            for painted in self.smoother.synthesise([(source, t) for source in some], guides, styles):
+                total += painted
         return to_image(total / (len(sources) + 1))

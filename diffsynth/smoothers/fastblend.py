@@ -35,7 +35,7 @@ class FastBlendSmootherConfig(ConfigModel):
     """Let a match also start from those of so many neighbours of its source, on either side; costs as many matches."""
     blend: Literal["detail", "mean"] = "detail"
     """`detail` weighs frames by how well they match and keeps what blending takes away; `mean` is the plain mean."""
-    tolerance: Annotated[float, Field(gt=0)] = 6.0
+    tolerance: Annotated[float, Field(gt=0)] = 10.0
     """Grey levels by which a guide may differ where it is brought to: there a frame's weight has fallen to 0.6."""
     outliers: Annotated[float, Field(ge=0)] = 15.0
     """Grey levels by which a frame may differ from the others; 0 keeps all."""

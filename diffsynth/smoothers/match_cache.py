@@ -5,9 +5,13 @@ clips and runs. It has a limit: when it is full, entries that no run has used fo
 run uses, and what doesn't fit is simply not kept.
 """
 
+import errno
 import hashlib
 import os
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +20,9 @@ import numpy as np
 import zstandard
 
 from diffsynth.engines.base import Nnf
+from diffsynth.errors import StoreError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def default_folder() -> Path:
@@ -42,6 +49,8 @@ class MatchCache:
     limit: int = 4 << 30
     _begun: float = field(default_factory=time.time)
     _used: int | None = None
+    _full: bool = False
+    """Whether nothing more can be kept: there is no room, and only what this run uses could make some."""
 
     def get(self, name: str) -> Nnf | None:
         """The NNF of that name; None where there is none, or a damaged one."""
@@ -71,7 +80,14 @@ class MatchCache:
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_bytes(data)
+        try:
+            aside.write_bytes(data)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            aside.unlink(missing_ok=True)
+            self._full = True
+            return
         aside.replace(path)
         self._used = (self._used or 0) + len(data)
 
@@ -79,15 +95,25 @@ class MatchCache:
         return self.folder / name[:2] / f"{name}.nnf"
 
     def _room_for(self, size: int) -> bool:
+        if self._full:
+            return False
         if self._used is None:
-            self._used = sum(each.stat().st_size for each in self.folder.glob("*/*.nnf"))
+            self._used = sum(length for _, length, _ in self._entries())
         if self._used + size > self.limit:
             self._evict(size)
-        return self._used + size <= self.limit
+            self._full = self._used + size > self.limit
+        return not self._full
+
+    def _entries(self) -> Iterator[tuple[float, int, Path]]:
+        """When each entry was last used, its size and its file."""
+        for path in self.folder.glob("*/*.nnf"):
+            with suppress(FileNotFoundError):  # another run has made room for its own meanwhile
+                found = path.stat()
+                yield found.st_mtime, found.st_size, path
 
     def _evict(self, size: int) -> None:
         """Remove the oldest entries of earlier runs until a tenth of the cache is free."""
-        found = sorted((each.stat().st_mtime, each.stat().st_size, each) for each in self.folder.glob("*/*.nnf"))
+        found = sorted(self._entries())
         self._used = sum(length for _, length, _ in found)
         for modified, length, path in found:
             if modified >= self._begun or self._used + size <= self.limit * 0.9:
@@ -104,5 +130,21 @@ def _places(height: int, width: int) -> Nnf:
 
 
 def open_cache(folder: Path | None, gigabytes: float) -> MatchCache | None:
-    """The cache that a config asks for; none where it may hold nothing."""
-    return MatchCache(folder or default_folder(), round(gigabytes * 2**30)) if gigabytes > 0 else None
+    """The cache that a config asks for; none where it may hold nothing.
+
+    A folder that was asked for must be one that can be written to. Without the default one, matches are only not kept.
+    """
+    if gigabytes <= 0:
+        return None
+    place = folder or default_folder()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            return MatchCache(place, round(gigabytes * 2**30))
+    except OSError as error:
+        if folder is None:
+            return None
+        raise StoreError(
+            f'{folder}: matches can\'t be kept here ({error.strerror}). Give "cache_path" a folder that can be written'
+            " to, or leave it out."
+        ) from error

@@ -15,8 +15,20 @@ from diffsynth.smoothers.matching import Matcher, Recent, capacity
 Vote = Callable[[Nnf, Image], Image]
 """Paints a target with its NNF from an image over the source; up to 8 channels."""
 
-KEPT_LAYERS = 64
-"""Layers of one target that are kept between two looks at them; more are painted twice, so that memory stays flat."""
+LAYER_BYTES = 10
+"""A pixel of a layer: style, guide and weight."""
+KEPT_LAYERS, KEPT_BYTES = 64, 1 << 30
+"""How many layers of one target are kept between two looks at them. More are painted twice: neither a wide window nor
+large frames may fill the memory."""
+
+
+def looked_up(nnf_yx: Nnf, plane: Image) -> Image:
+    """(H, W): the value that each pixel's match has. For what is smooth in itself: a vote costs ten times as much."""
+    import cv2
+
+    rows, columns = cv2.split(nnf_yx)
+    places = cv2.merge([columns, rows])
+    return np.asarray(cv2.remap(plane, places, np.empty(0), cv2.INTER_NEAREST), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,8 @@ class Remapper:
 
     def layers(self, sources: Sequence[int], t: int) -> Iterable[Layer]:
         """Each source as it looks at frame `t`, in their order."""
-        if len(sources) <= KEPT_LAYERS:
+        height, width = self.matcher.guide[t].shape[:2]
+        if len(sources) <= min(KEPT_LAYERS, KEPT_BYTES // (height * width * LAYER_BYTES)):
             return list(self._layers(sources, t))
         return _Again(lambda: self._layers(sources, t))
 

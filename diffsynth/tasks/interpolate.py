@@ -18,6 +18,7 @@ from diffsynth.smoothers.interpolation import InterpolationConfig, Interpolator
 from diffsynth.tasks.base import Task
 from diffsynth.tasks.clip import ClipReader, ClipWriter, FramesTaskConfig
 from diffsynth.tasks.keyframes import keyframes
+from diffsynth.tasks.stills import OnError, read_clip
 from diffsynth.video.options import Selection
 
 Keyframes = Annotated[
@@ -47,6 +48,9 @@ class InterpolateConfig(FramesTaskConfig):
     `{"0": "a.png", "24": "b.png"}`."""
     smoother_config: InterpolationConfig = InterpolationConfig()
     """How frames are painted in between."""
+    on_error: OnError = "stop"
+    """What to do about an image that is missing or can't be read: `stop`, or `skip`: a frame of the clip is filled from
+    its neighbours, and a key frame left out."""
 
     def main_clip(self) -> Path:
         return self.guide_video
@@ -60,7 +64,7 @@ class InterpolateConfig(FramesTaskConfig):
         }
 
     def build(self, runtime: Runtime) -> Task:
-        return Interpolate(self.reader(), self.writer(), self.smoother_config.build(runtime))
+        return Interpolate(self.reader(), self.writer(), self.smoother_config.build(runtime), self.on_error)
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,30 @@ class Interpolate:
     reader: ClipReader
     writer: ClipWriter
     interpolator: Interpolator
+    on_error: OnError
 
     def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
         source = inputs["guide_video"]
-        clip, guide = self.reader.read(source, run, progress, name="guide")
+        read, clip = read_clip(self.reader, source, run, progress, "guide", self.on_error)
+        guide = read.store
         named = {key.removeprefix("keyframes."): path for key, path in inputs.items() if key.startswith("keyframes.")}
-        keys = keyframes(named or inputs["keyframes"], source, len(guide))
-        for path in keys.values():
-            self._painted(path, guide)
+        keys = self._readable(keyframes(named or inputs["keyframes"], read.names, len(guide)), guide, progress)
         with run.timed("interpolate"):
             store = self._fill(guide, keys, run.work("painted"), progress)
         return self.writer.write(clip, store, run, progress)
+
+    def _readable(self, keys: Mapping[int, Path], guide: FrameStore, progress: Progress) -> dict[int, Path]:
+        """The key frames that can be used; every one is read once, before the work begins."""
+        good: dict[int, Path] = {}
+        for number, path in keys.items():
+            try:
+                self._painted(path, guide)
+                good[number] = path
+            except MediaError as error:
+                if self.on_error == "stop" or (number == max(keys) and not good):
+                    raise
+                progress.note(f"{error} Left out.")
+        return good
 
     def _fill(self, guide: FrameStore, keys: Mapping[int, Path], path: Path, progress: Progress) -> FrameStore:
         if is_complete(path):

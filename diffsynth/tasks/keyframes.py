@@ -5,16 +5,15 @@ from pathlib import Path
 
 from diffsynth.errors import MediaError
 from diffsynth.images import list_images
-from diffsynth.tasks.stills import NUMBER, is_stills
+from diffsynth.tasks.stills import NUMBER
 
 
-def keyframes(given: Path | Mapping[str, Path], guide: Path, count: int) -> dict[int, Path]:
+def keyframes(given: Path | Mapping[str, Path], names: Mapping[str, int | None], count: int) -> dict[int, Path]:
     """The picture of each key frame by the number of its frame.
 
-    In a folder, a picture is for the guide's frame of the same file name, where the guide is made of images; else for
-    the frame whose number, counted from 0, is the last one in the picture's name.
+    A picture is for the guide's frame of the same file name, where the guide is made of images (`names`: the frame that
+    each became, None for those left out); else for the frame whose number, counted from 0, is the last one in its name.
     """
-    names = {file.stem: number for number, file in enumerate(list_images(guide))} if is_stills(guide) else {}
     if isinstance(given, Path):
         files = list_images(given)
         pictures = {str(file): file for file in files}
@@ -33,13 +32,19 @@ def keyframes(given: Path | Mapping[str, Path], guide: Path, count: int) -> dict
             raise MediaError(f"{name}: is a second key frame for frame {number}, beside {found[number]}. Keep one.")
         found[number] = pictures[name]
     if not found:
-        raise MediaError(f"{guide}: there is no key frame. Give at least one.")
+        raise MediaError("There is no key frame. Give at least one.")
     return dict(sorted(found.items()))
 
 
-def _number(stem: str, names: Mapping[str, int], shown: str) -> int:
+def _number(stem: str, names: Mapping[str, int | None], shown: str) -> int:
     if stem in names:
-        return names[stem]
+        number = names[stem]
+        if number is None:
+            raise MediaError(
+                f"{shown}: is a key frame for a frame of the guide that isn't used. Take it away, or change what"
+                ' "start", "end", "frame_interval" and "frame_maximum_count" leave out.'
+            )
+        return number
     match = NUMBER.search(stem)
     if match is None:
         raise MediaError(

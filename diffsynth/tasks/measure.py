@@ -14,9 +14,9 @@ from diffsynth.frames import FrameStore
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime
+from diffsynth.smoothers.base import check_pair
 from diffsynth.tasks.base import Prediction, Runnable, Task
 from diffsynth.tasks.clip import ClipReader
-from diffsynth.tasks.smooth import check_same_frames
 from diffsynth.video.options import DEFAULT_IMAGE_FPS, Geometry, Selection
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Measure:
                 size = Geometry(stores[first].height, stores[first].width, "crop")
                 reader = ClipReader(reader.selection, size, reader.image_rate)
             else:
-                check_same_frames(inputs[first], stores[first], inputs[key], stores[key])
+                check_pair(stores[first], stores[key], (inputs[first], inputs[key]))
         if len(stores[first]) < 2:
             raise MediaError(f"{inputs[first]}: has one frame; flicker needs two.")
         clips = {name: stores[f"clips.{name}"] for name in self.names}

@@ -3,30 +3,23 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from diffsynth.config import ClipPath, Respelled, select
-from diffsynth.errors import MediaError
 from diffsynth.frames import FrameStore
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime
 from diffsynth.smoothers import SmootherConfig, SmootherName
-from diffsynth.smoothers.base import Frames, Smoother, smooth_into
+from diffsynth.smoothers.base import Frames, Smoother, check_pair, smooth_into
 from diffsynth.smoothers.fastblend import FastBlendSmootherConfig
 from diffsynth.smoothers.matching import Matcher
 from diffsynth.smoothers.repair import Repaired
 from diffsynth.smoothers.window_smoother import native_matching
 from diffsynth.tasks.base import Prediction, Task
 from diffsynth.tasks.clip import ClipReader, ClipWriter, FramesTaskConfig
-from diffsynth.tasks.stills import check_numbers, is_stills, repaired
-
-if TYPE_CHECKING:
-    from diffsynth.video.clip import Clip
-
-OnError = Literal["stop", "skip"]
+from diffsynth.tasks.stills import OnError, ReadClip, read_clip
 
 
 class SmoothConfig(FramesTaskConfig):
@@ -85,7 +78,7 @@ class Smooth:
     def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
         guide, _ = read_clip(self.reader, inputs["guide_video"], run, progress, "guide", self.on_error)
         styled, clip = read_clip(self.reader, inputs["style_video"], run, progress, "style", self.on_error)
-        check_same_frames(inputs["guide_video"], guide.store, inputs["style_video"], styled.store)
+        check_pair(guide.store, styled.store, (inputs["guide_video"], inputs["style_video"]))
         style = self._repaired(guide.store, styled)
         with run.timed("smooth"):
             prepared = self.smoother.prepare(guide.store, progress)
@@ -93,58 +86,9 @@ class Smooth:
         shutil.rmtree(run.work("tables"), ignore_errors=True)
         return self.writer.write(clip, result, run, progress)
 
-    def _repaired(self, guide: FrameStore, styled: "ReadClip") -> Frames:
+    def _repaired(self, guide: FrameStore, styled: ReadClip) -> Frames:
         if not styled.lost:
             return styled.store
         matching = native_matching(self.runtime, patch=5)
         matcher = Matcher(guide, matching.engine, matching.fingerprint, None)
         return Repaired(styled.store, styled.lost, matcher, matching.vote)
-
-
-@dataclass(frozen=True)
-class ReadClip:
-    """A clip's frames on disk, and those of them that only stand in for what is lost."""
-
-    store: FrameStore
-    lost: frozenset[int] = frozenset()
-
-
-def read_clip(
-    reader: ClipReader, source: Path, run: RunFolder, progress: Progress, name: str, on_error: OnError
-) -> "tuple[ReadClip, Clip]":
-    """Read one of several clips. Gaps and unreadable images stop the run, or are filled and said."""
-    if not is_stills(source):
-        clip, store = reader.read(source, run, progress, name=name)
-        return ReadClip(store), clip
-    if on_error == "stop":
-        check_numbers(source)
-        clip, store = reader.read(source, run, progress, name=name)
-        return ReadClip(store), clip
-    from diffsynth.video.clip import Clip as OpenClip
-    from diffsynth.video.sequence import ImageSequence
-
-    stills = repaired(source)
-    for words in stills.words:
-        progress.note(f"{words} Filled from its neighbours.")
-    sequence = ImageSequence(source, list(stills.files), Fraction(reader.image_rate))
-    clip, store = reader.read(
-        source, run, progress, name=name, clip=OpenClip(sequence, reader.selection, reader.geometry)
-    )
-    # An image's tick is its place among the files.
-    ticks = store.timing.ticks if store.timing is not None else range(len(store))
-    damaged = set(stills.damaged)
-    return ReadClip(store, frozenset(t for t, tick in enumerate(ticks) if int(tick) in damaged)), clip
-
-
-def check_same_frames(guide_path: Path, guide: FrameStore, other_path: Path, other: FrameStore) -> None:
-    """Two clips of one run must have the same number of frames of the same size."""
-    if len(guide) != len(other):
-        raise MediaError(
-            f"{guide_path} has {len(guide)} frames, but {other_path} has {len(other)}. They must be the same frames:"
-            ' cut the longer one, or take as many of both with "frame_maximum_count".'
-        )
-    if (guide.height, guide.width) != (other.height, other.width):
-        raise MediaError(
-            f"{guide_path} is {guide.width}×{guide.height}, but {other_path} is {other.width}×{other.height}. "
-            'They must have one size: set "frame_width" and "frame_height".'
-        )

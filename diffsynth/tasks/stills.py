@@ -1,14 +1,25 @@
-"""Folders of numbered images that are not whole: which are missing or unreadable, and what stands in for them."""
+"""Clips that may be folders of images, and may not be whole: what is missing or unreadable, and what stands in."""
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from diffsynth.errors import MediaError
+from diffsynth.frames import FrameStore
 from diffsynth.images import is_image_name, is_pattern, list_images, read_image
+from diffsynth.progress import Progress
+from diffsynth.run_dir import RunFolder
+from diffsynth.tasks.clip import ClipReader
 
+if TYPE_CHECKING:
+    from diffsynth.video.clip import Clip
+
+OnError = Literal["stop", "skip"]
 NUMBER = re.compile(r"(\d+)(?=\D*$)")
 SHOWN = 5
 
@@ -22,6 +33,54 @@ class Stills:
     """Positions of the stand-ins."""
     words: tuple[str, ...]
     """What is wrong with each of them."""
+    names: tuple[str, ...]
+    """What each image is called, or would be."""
+
+
+@dataclass(frozen=True)
+class ReadClip:
+    """A clip's frames on disk, and those of them that only stand in for what is lost."""
+
+    store: FrameStore
+    lost: frozenset[int] = frozenset()
+    names: Mapping[str, int | None] = field(default_factory=dict)
+    """Of a clip of images: the frame that each file became, by the file's name; None for those that were left out."""
+
+
+def read_clip(
+    reader: ClipReader, source: Path, run: RunFolder, progress: Progress, name: str, on_error: OnError
+) -> "tuple[ReadClip, Clip]":
+    """Read one of several clips. Gaps and unreadable images stop the run, or are filled and said."""
+    if not is_stills(source):
+        clip, store = reader.read(source, run, progress, name=name)
+        return ReadClip(store), clip
+    if on_error == "stop":
+        check_numbers(source)
+        clip, store = reader.read(source, run, progress, name=name)
+        return ReadClip(store, names=_places([file.name for file in list_images(source)], store)), clip
+    from diffsynth.video.clip import Clip as OpenClip
+    from diffsynth.video.sequence import ImageSequence
+
+    stills = repaired(source)
+    for words in stills.words:
+        progress.note(f"{words} Filled from its neighbours.")
+    sequence = ImageSequence(source, list(stills.files), Fraction(reader.image_rate))
+    clip, store = reader.read(
+        source, run, progress, name=name, clip=OpenClip(sequence, reader.selection, reader.geometry)
+    )
+    damaged = set(stills.damaged)
+    lost = frozenset(t for t, tick in enumerate(_ticks(store)) if tick in damaged)
+    return ReadClip(store, lost, _places(stills.names, store)), clip
+
+
+def _ticks(store: FrameStore) -> list[int]:
+    """Of a clip of images: the place that each frame has among the files."""
+    return [int(tick) for tick in store.timing.ticks] if store.timing is not None else list(range(len(store)))
+
+
+def _places(names: Sequence[str], store: FrameStore) -> dict[str, int | None]:
+    frames = {tick: t for t, tick in enumerate(_ticks(store))}
+    return {Path(name).stem: frames.get(place) for place, name in enumerate(names)}
 
 
 def is_stills(source: Path) -> bool:
@@ -47,7 +106,7 @@ def repaired(source: Path) -> Stills:
     problems: dict[int, str] = {}
     for position, slot in enumerate(slots):
         if isinstance(slot, str):
-            problems[position] = f"{slot} is missing"
+            problems[position] = f"{slot} is missing."
             continue
         try:
             read_image(slot)
@@ -61,7 +120,9 @@ def repaired(source: Path) -> Stills:
         file = slots[min(good, key=lambda each: abs(each - position))]
         assert isinstance(file, Path)
         files.append(file)
-    return Stills(tuple(files), tuple(sorted(problems)), tuple(problems[position] for position in sorted(problems)))
+    names = tuple(slot if isinstance(slot, str) else slot.name for slot in slots)
+    words = tuple(problems[position] for position in sorted(problems))
+    return Stills(tuple(files), tuple(sorted(problems)), words, names)
 
 
 def _slots(files: list[Path]) -> list[Path | str]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,9 +47,12 @@ def config(path: Path, **tree: Any) -> str:
     return str(path)
 
 
-def test_smooth_writes_a_clip_and_its_frames(clips: tuple[str, str], tmp_path: Path) -> None:
+def test_smooth_writes_a_clip_and_its_frames(
+    clips: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     assert main(["smooth", *clips, "-o", str(out)]) == 0
+    assert "--device" not in capsys.readouterr().out, "nobody asked for one"
     assert (out / "video_output.mp4").stat().st_size > 0
     frames = read(out / "frames")
     true = true_style(moving(COUNT))
@@ -92,6 +96,61 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize(("store", "count"), [("guide", 3), ("level2", 1), ("smoothed", 0), ("smoothed", 4)])
+def test_a_killed_run_goes_on_to_the_same_bytes(clips: tuple[str, str], tmp_path: Path, store: str, count: int) -> None:
+    """SIGKILL, so that nothing is tidied up, while the store whose path ends so is written."""
+    command = ["smooth", *clips, "-o", str(tmp_path / "parts"), "--quiet", "--set", "smoother_config.window_size=8"]
+    code = f"""
+import os, signal, sys
+from diffsynth.cli import main
+from diffsynth.frames import FrameWriter
+append = FrameWriter.append
+def kill(self, *args, **keys):
+    if {store!r} in (self.path.name, self.path.parent.name) and self.count == {count}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    append(self, *args, **keys)
+FrameWriter.append = kill
+sys.exit(main({command!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert main(command) == 0
+    whole = [str(tmp_path / "whole") if each == str(tmp_path / "parts") else each for each in command]
+    shutil.rmtree(tmp_path / "cache")
+    assert main(whole) == 0
+    for one, other in zip(read(tmp_path / "whole" / "frames"), read(tmp_path / "parts" / "frames"), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("smoother", "settings"),
+    [
+        ("FastBlendSmoother", {"window_size": 10_000}),
+        ("FastBlendSmoother", {"window_size": 10_000, "mode": "balanced", "tracking_window_size": 16}),
+        ("PySynthSmoother", {"window_size": 10**12}),
+        ("EbsynthSmoother", {"smooth_index": [-(10**15), 10**15], "n_jobs": 1024}),
+    ],
+)
+def test_windows_far_larger_than_the_clip(tmp_path: Path, smoother: str, settings: dict[str, Any]) -> None:
+    guide = moving(3)
+    write(tmp_path / "g", guide)
+    write(tmp_path / "s", flickering(guide))
+    path = config(
+        tmp_path / "c.json",
+        task="smooth",
+        guide_video="g",
+        style_video="s",
+        smoother=smoother,
+        smoother_config=settings,
+        output_path="out",
+    )
+    assert main(["run", path, "--quiet"]) == 0
+    out = read(tmp_path / "out" / "frames")
+    assert len(out) == 3
+    if smoother == "EbsynthSmoother":
+        np.testing.assert_array_equal(out, flickering(guide))
+
+
 def test_smooth_imports_no_torch(clips: tuple[str, str], tmp_path: Path) -> None:
     code = (
         f"import sys; from diffsynth.cli import main; code = main(['smooth', *{list(clips)!r}, '-o', "
@@ -115,6 +174,16 @@ def test_one_frame_comes_out_as_it_went_in(tmp_path: Path) -> None:
     guide, style = write(tmp_path / "g", moving(1)), write(tmp_path / "s", true_style(moving(1)))
     assert main(["smooth", str(guide), str(style), "-o", str(tmp_path / "o"), "--quiet"]) == 0
     np.testing.assert_array_equal(read(tmp_path / "o" / "frames")[0], true_style(moving(1))[0])
+
+
+def test_one_frame_is_painted_from_its_key_and_can_t_flicker(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guide, key = write(tmp_path / "g", moving(1)), write(tmp_path / "k", true_style(moving(1)))
+    assert main(["interpolate", str(guide), str(key), "-o", str(tmp_path / "o"), "--quiet"]) == 0
+    np.testing.assert_array_equal(read(tmp_path / "o" / "frames")[0], true_style(moving(1))[0])
+    assert main(["measure", str(guide), str(key), "-o", str(tmp_path / "m"), "--quiet"]) == 2
+    assert "has one frame; flicker needs two" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("harm", ["gap", "corrupt"])
@@ -180,6 +249,74 @@ def test_key_frames_that_don_t_fit_are_named(
     said = capsys.readouterr().err
     assert words in said
     assert name in said
+
+
+@pytest.mark.parametrize(
+    ("cut", "key", "frame"),
+    [
+        ({"start": "2f"}, "0004.png", 2),
+        ({"frame_interval": 2}, "0004.png", 2),
+        ({"start": "2f"}, "0001.png", None),
+        ({"frame_interval": 2}, "0003.png", None),
+        ({"frame_maximum_count": 3}, "0003.png", None),
+    ],
+)
+def test_a_key_frame_named_like_a_file_stays_with_it_when_others_are_left_out(
+    clips: tuple[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    cut: dict[str, Any],
+    key: str,
+    frame: int | None,
+) -> None:
+    (tmp_path / "keys").mkdir()
+    painted = true_style(moving(COUNT))[int(key[:4])]
+    Pillow.fromarray(painted).save(tmp_path / "keys" / key)
+    path = config(
+        tmp_path / "c.json", task="interpolate", guide_video=clips[0], keyframes="keys", output_path="out", **cut
+    )
+    code = main(["run", path, "--quiet"])
+    if frame is None:
+        assert code == 2
+        assert f"{key}: is a key frame for a frame of the guide that isn't used" in capsys.readouterr().err
+    else:
+        assert code == 0
+        np.testing.assert_array_equal(read(tmp_path / "out" / "frames")[frame], painted)
+
+
+def test_interpolate_stops_at_a_gap_or_fills_it(
+    clips: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the check, every key frame after the gap would belong to another frame."""
+    (Path(clips[0]) / "0002.png").unlink()
+    true = true_style(moving(COUNT))
+    keys = write(tmp_path / "keys", [true[0]])
+    Pillow.fromarray(true[5]).save(keys / "0005.png")
+    command = ["interpolate", clips[0], str(keys), "-o", str(tmp_path / "o")]
+    assert main([*command, "--quiet"]) == 2
+    assert "0002.png missing" in capsys.readouterr().err
+    assert main([*command[:-1], str(tmp_path / "p"), "--set", "on_error=skip"]) == 0
+    assert "0002.png is missing. Filled" in capsys.readouterr().out
+    out = read(tmp_path / "p" / "frames")
+    assert len(out) == COUNT
+    np.testing.assert_array_equal(out[5], true[5])
+
+
+def test_a_damaged_key_frame_stops_the_run_or_is_left_out(
+    clips: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    true = true_style(moving(COUNT))
+    keys = write(tmp_path / "keys", [true[0]])
+    (keys / "0003.png").write_bytes((keys / "0000.png").read_bytes()[:200])
+    command = ["interpolate", clips[0], str(keys), "-o", str(tmp_path / "o")]
+    assert main([*command, "--quiet"]) == 2
+    assert "0003.png: cannot be read" in capsys.readouterr().err
+    assert main([*command[:-1], str(tmp_path / "p"), "--set", "on_error=skip"]) == 0
+    assert "0003.png: cannot be read" in capsys.readouterr().out
+    out = read(tmp_path / "p" / "frames")
+    assert np.abs(out[3].astype(int) - true[3])[8:-8, 12:-12].mean() < 2
+    (keys / "0000.png").unlink()
+    assert main([*command[:-1], str(tmp_path / "q"), "--set", "on_error=skip", "--quiet"]) == 2, "no other is left"
 
 
 def test_a_missing_key_frame_is_said_before_the_run(

@@ -1,14 +1,18 @@
 """A user's program is run as it is, and what it does wrong is said."""
 
+import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from diffsynth.engines.binary import EbsynthProgram, NnfProgram
 from diffsynth.errors import EngineError
+from diffsynth.frames import Image
 from diffsynth.runtime import Runtime
 from diffsynth.smoothers.base import Pictures
 from diffsynth.smoothers.ebsynth_smoother import EbsynthSmootherConfig
@@ -63,6 +67,58 @@ def test_what_ebsynth_does_wrong_is_said(tmp_path: Path, body: str, words: str) 
         EbsynthProgram(path, 21, 100.0)([(0, 1)], {0: image, 1: image}, {0: image})
 
 
+HANG = "import time; open(sys.argv[0] + '.pid', 'w').write(str(__import__('os').getpid())); time.sleep(600)\n"
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def by_ebsynth(path: Path, image: Image) -> None:
+    EbsynthProgram(path, 21, 100.0, longest=5.0)([(0, 1)], {0: image, 1: image}, {0: image})
+
+
+def by_ebsynth_nnf(path: Path, image: Image) -> None:
+    NnfProgram(path, 21, 100.0, longest=5.0).estimate([(0, 1)], [image, image])
+
+
+@pytest.mark.parametrize("use", [by_ebsynth, by_ebsynth_nnf])
+def test_a_program_that_hangs_is_stopped_and_named(tmp_path: Path, use: Callable[[Path, Image], None]) -> None:
+    path = program(tmp_path / "hangs", HANG)
+    with pytest.raises(EngineError, match=r"hangs: was stopped, because it was not done after 5 seconds.*bin_timeout"):
+        use(path, surface(1, 20, 30))
+    assert not alive(int(Path(f"{path}.pid").read_text()))
+
+
+def test_a_pair_that_fails_ends_the_others(tmp_path: Path) -> None:
+    """The pair painted from frame 0 hangs; that from frame 2 fails once the other has begun."""
+    body = f"""
+if value('-style').endswith('style0.png'):
+    {HANG}
+else:
+    import os, time
+    while not os.path.exists(sys.argv[0] + '.pid') or not open(sys.argv[0] + '.pid').read(): time.sleep(0.01)
+    sys.exit('no memory')
+"""
+    path = program(tmp_path / "ebsynth", body)
+    image = surface(1, 20, 30)
+    frames = dict.fromkeys(range(3), image)
+    with pytest.raises(EngineError, match="It said: no memory"):
+        EbsynthProgram(path, 21, 100.0, jobs=2)([(0, 1), (2, 1)], frames, frames)
+    assert not alive(int(Path(f"{path}.pid").read_text()))
+
+
+def test_a_program_has_nothing_to_read(tmp_path: Path) -> None:
+    path = program(tmp_path / "ebsynth", "sys.exit('read ' + repr(sys.stdin.read()))")
+    image = surface(1, 20, 30)
+    with pytest.raises(EngineError, match="It said: read ''"):
+        EbsynthProgram(path, 21, 100.0)([(0, 1)], {0: image, 1: image}, {0: image})
+
+
 def test_a_program_that_can_t_be_started_is_named(tmp_path: Path) -> None:
     path = tmp_path / "ebsynth"
     path.write_text("no program")
@@ -86,6 +142,8 @@ def test_the_nnf_file_lists_x_before_y(tmp_path: Path) -> None:
         ("open(value('-output'), 'w').write('1 2 3')", "listed 3 numbers; a target of 20×30 pixels needs 1200"),
         ("open(value('-output'), 'w').write('99 0 ' * 600)", "outside of the source"),
         ("open(value('-output'), 'w').write('x')", "left no list of numbers"),
+        ("open(value('-output'), 'w').write('9' * 30)", "left no list of numbers"),
+        ("open(value('-output'), 'wb').write(bytes(range(256)))", "left no list of numbers"),
     ],
 )
 def test_what_ebsynth_nnf_does_wrong_is_said(tmp_path: Path, body: str, words: str) -> None:
@@ -103,5 +161,20 @@ def test_smoothers_run_the_program_that_bin_path_names(tmp_path: Path, monkeypat
     out = list(smoother.prepare(Pictures(guide)).smooth(Pictures(style), tmp_path))
     np.testing.assert_array_equal(out[1], np.rint(np.stack(style).astype(np.float32).mean(0)).astype(np.uint8))
     shifting = program(tmp_path / "ebsynth_nnf", SHIFT)
-    config = VideoPatchMatchSmootherConfig(engine_name="Ebsynth", bin_path=shifting)
-    assert len(list(config.build(Runtime()).prepare(Pictures(guide)).smooth(Pictures(style), tmp_path / "w"))) == 3
+    made = []
+    for config in (
+        VideoPatchMatchSmootherConfig(engine_name="Ebsynth", bin_path=shifting),
+        VideoPatchMatchSmootherConfig(bin_path=shifting),
+    ):
+        prepared = config.build(Runtime()).prepare(Pictures(guide))
+        made.append(list(prepared.smooth(Pictures(style), tmp_path / f"work{len(made)}")))
+    np.testing.assert_array_equal(*made)
+    assert len(made[0]) == 3
+
+
+@pytest.mark.parametrize("engine", ["native", "Pytorch"])
+def test_a_binary_that_would_not_be_run_is_refused(tmp_path: Path, engine: str) -> None:
+    with pytest.raises(ValidationError, match='must be "Ebsynth", or left out, where there is a "bin_path"'):
+        VideoPatchMatchSmootherConfig.model_validate(
+            {"engine_name": engine, "bin_path": str(program(tmp_path / "ebsynth_nnf", SHIFT))}
+        )

@@ -18,6 +18,7 @@ from tests.flicker_scene import flickering, moving, surface, true_style
 
 CONFIGS: dict[str, SmootherConfig] = {
     "ebsynth": EbsynthSmootherConfig(),
+    "ebsynth, pair by pair": EbsynthSmootherConfig(smooth_index=(-3, -1, 1, 3), n_jobs=1),
     "fast": FastBlendSmootherConfig(mode="fast", window_size=3),
     "balanced": FastBlendSmootherConfig(mode="balanced", window_size=3),
     "accurate": FastBlendSmootherConfig(mode="accurate", window_size=2),

@@ -1,11 +1,13 @@
 """Matches come back as they were, or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from diffsynth.errors import StoreError
 from diffsynth.smoothers.match_cache import MatchCache, digest, open_cache
 
 
@@ -50,6 +52,30 @@ def test_it_stays_within_its_limit_and_keeps_what_this_run_uses(tmp_path: Path) 
     assert cache.get("b10") is not None
     assert cache.get("a1x") is None, "from an earlier run, and not used since"
     assert cache.get("b15") is None, "there was no room left"
+
+
+def test_a_disk_without_room_costs_nothing_but_the_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = MatchCache(tmp_path)
+    cache.put("ab1", nnf(1))
+
+    def full(path: Path, data: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    cache.put("ab2", nnf(2))
+    monkeypatch.undo()
+    cache.put("ab3", nnf(3))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["ab1.nnf"]
+    assert cache.get("ab1") is not None
+
+
+def test_a_folder_that_can_t_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r'matches can\'t be kept here .*"cache_path"'):
+        open_cache(tmp_path / "file" / "folder", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert open_cache(None, 1) is None
 
 
 def test_names_tell_parts_apart() -> None:

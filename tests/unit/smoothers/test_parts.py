@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 from PIL import ImageEnhance
 
 from diffsynth.runtime import Runtime
+from diffsynth.smoothers import remapping
 from diffsynth.smoothers.base import Pictures
 from diffsynth.smoothers.cuts import find_cuts
 from diffsynth.smoothers.fastblend import FastBlendSmootherConfig
@@ -19,6 +20,7 @@ from diffsynth.smoothers.match_cache import MatchCache
 from diffsynth.smoothers.matching import Matcher
 from diffsynth.smoothers.postprocessing import PostprocessingConfig
 from diffsynth.smoothers.py_synth import PySynthSmootherConfig
+from diffsynth.smoothers.remapping import looked_up
 from diffsynth.smoothers.repair import Repaired
 from diffsynth.smoothers.window_smoother import native_matching
 from diffsynth.smoothers.windows import Shot
@@ -48,6 +50,23 @@ def test_guides_are_matched_once_and_a_second_style_only_votes(tmp_path: Path) -
     for one, other in zip(first, again.smooth(Pictures(flickering(guide)), tmp_path / "c"), strict=True):
         np.testing.assert_array_equal(one, other)
     assert again.matcher.found == 0
+
+
+@pytest.mark.parametrize("limit", ["KEPT_LAYERS", "KEPT_BYTES"])
+def test_layers_that_are_painted_twice_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    guide = moving(5)
+    config = FastBlendSmootherConfig(mode="balanced", window_size=4, cache_gigabytes=0.0)
+    results, found = [], []
+    for bound in (None, 1):
+        if bound is not None:
+            monkeypatch.setattr(remapping, limit, bound)
+        prepared = config.build(RUNTIME).prepare(Pictures(guide))
+        results.append(list(prepared.smooth(Pictures(flickering(guide)), tmp_path)))
+        found.append(prepared.matcher.found)
+    np.testing.assert_array_equal(*results)
+    assert found[1] == 2 * found[0], "the bound had no effect"
 
 
 @pytest.mark.parametrize("lost", ["style/complete.json", "guide/complete.json", "guide"])
@@ -82,6 +101,13 @@ def test_tracking_finds_what_a_neighbour_found_and_keeps_what_was_right(tmp_path
     assert right[1] >= right[0] - 0.02
     (again,) = tracked.nnfs([(0, 4)])
     np.testing.assert_array_equal(after, again)
+
+
+def test_looking_up_is_indexing() -> None:
+    draw = np.random.default_rng(2)
+    plane = draw.integers(0, 256, (40, 60), np.uint8)
+    nnf = np.stack([draw.integers(0, 40, (20, 30)), draw.integers(0, 60, (20, 30))], -1).astype(np.int16)
+    np.testing.assert_array_equal(looked_up(nnf, plane), plane[nnf[..., 0], nnf[..., 1]])
 
 
 def test_matches_of_a_pan_point_along_it() -> None:
