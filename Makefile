@@ -33,7 +33,7 @@ engine: $(INSTALLED)
 	$(BIN)/cmake --build build/engine
 
 demo: $(INSTALLED)
-	$(BIN)/python -m demo.painter demo/work/clip
+	$(BIN)/python -m demo.material
 	$(BIN)/python run_DiffSynth.py config/demo.json
 
 test: $(INSTALLED)

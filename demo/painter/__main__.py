@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from demo.painter.clip import ClipFrame, paint_clip
-from demo.painter.palette import SEASONS, TIMES
+from demo.painter.palette import SEASONS, TIMES, Season, Time
 from demo.painter.scene import Scene
-from demo.painter.styles import STYLES
+from demo.painter.styles import STYLES, Style
 
 
 def parse() -> argparse.Namespace:
@@ -45,20 +45,46 @@ def write_truth(folder: Path, number: int, frame: ClipFrame) -> None:
             np.save(folder / name / f"{number:05d}.npy", motion)
 
 
-def main() -> None:
-    args = parse()
-    (args.folder / "frames").mkdir(parents=True, exist_ok=True)
-    scene, size = Scene.from_seed(args.seed), (args.width, args.height)
-    clip = paint_clip(scene, args.style, args.season, args.time, frames=args.frames, size=size, start=args.start)
-    with av.open(str(args.folder / "clip.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(args.fps), options={"crf": "14", "preset": "slow"})
-        stream.width, stream.height, stream.pix_fmt = args.width, args.height, "yuv420p"
-        for number, frame in enumerate(clip):
-            cv2.imwrite(str(args.folder / "frames" / f"{number:05d}.png"), frame.picture[..., ::-1])
-            if args.truth:
-                write_truth(args.folder, number, frame)
+def paint(
+    folder: Path,
+    scene: Scene,
+    style: Style,
+    season: Season,
+    time: Time,
+    *,
+    frames: int,
+    size: tuple[int, int] = (256, 192),
+    start: float = 0.0,
+    rate: int = 12,
+    truth: bool = False,
+) -> None:
+    """Paint a clip into a folder: the video, its pictures and, where wanted, what is true about them."""
+    (folder / "frames").mkdir(parents=True, exist_ok=True)
+    with av.open(str(folder / "clip.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(rate), options={"crf": "14", "preset": "slow"})
+        (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
+        for number, frame in enumerate(paint_clip(scene, style, season, time, frames=frames, size=size, start=start)):
+            cv2.imwrite(str(folder / "frames" / f"{number:05d}.png"), frame.picture[..., ::-1])
+            if truth:
+                write_truth(folder, number, frame)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.picture, format="rgb24")))
         container.mux(stream.encode(None))
+
+
+def main() -> None:
+    args = parse()
+    paint(
+        args.folder,
+        Scene.from_seed(args.seed),
+        args.style,
+        args.season,
+        args.time,
+        frames=args.frames,
+        size=(args.width, args.height),
+        start=args.start,
+        rate=args.fps,
+        truth=args.truth,
+    )
     print(f"{args.frames} frames of scene {args.seed} in {args.folder}")
 
 
