@@ -1,7 +1,7 @@
 """Noise that moves with a clip and stays white.
 
 A picture's noise is made of grains, one to a pixel, each an independent draw for every channel. Grains ride on the
-clip's motion at exact positions. A pixel shows one grain that lies in it; where several do, the others are dropped, and
+clip's motion at exact positions. A pixel shows the grain that lies nearest its centre; others in it are dropped, and
 where none does, a fresh one begins. Which grain is kept never hangs on what it holds, so at every frame the pixels hold
 independent draws: mean 0, variance 1, and a flat spectrum, exactly.
 """
@@ -51,9 +51,11 @@ class Grains:
         y = self.y + motion.forth[..., 1].reshape(-1)[here]
         stays = motion.lasting.reshape(-1)[here] & (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
         old = np.flatnonzero(stays)
+        offset = np.hypot(x - np.floor(x + 0.5), y - np.floor(y + 0.5))
+        old = old[np.argsort(offset[old], kind="stable")]
         pixels, first = np.unique(_pixel(y[old], x[old], width), return_index=True)
-        fresh = Grains.begin(field)
         kept = old[first]
+        fresh = Grains.begin(field)
         fresh.x[pixels], fresh.y[pixels] = x[kept], y[kept]
         fresh.values[:, pixels] = self.values[:, kept]
         return fresh
