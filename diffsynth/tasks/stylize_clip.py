@@ -81,7 +81,8 @@ class Stylize:
                 embed_clip(control.branch, each, run.work(f"embedded-{number}"), progress)
                 for number, (control, each) in enumerate(zip(self.controls, maps, strict=True))
             ]
-            references = _references(inputs, source)
+            sides = source.height, source.width
+            references = [scaled(each, *sides, Resampling.LANCZOS) for each in _references(inputs, asked)]
             with run.timed("denoise"):
                 latents = self._denoised(source, references, conditions, run, progress)
             with run.timed("decode"):
@@ -272,6 +273,6 @@ class Stylize:
 
 
 def _references(inputs: Mapping[str, Path], like: FrameStore) -> list[Image]:
-    """The reference pictures, stretched to the size of the frames."""
+    """The reference pictures, stretched to the size that was asked for."""
     paths = [path for key, path in inputs.items() if key.startswith("frames_reference[")]
     return [scaled(read_image(path)[0], like.height, like.width, Resampling.BICUBIC) for path in paths]
