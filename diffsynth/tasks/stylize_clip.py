@@ -109,7 +109,8 @@ class Stylize:
             ready = ReadyCondition(self.reader, self.preview).read(
                 inputs[control.ready], asked, f"condition-{number}", run, progress
             )
-            return ClipMaps(sized(ready), [sized(each) for each in references])
+            # Only the inpaint processor's transparency is a hole; that of a ready-made map says nothing.
+            return ClipMaps(Sized(ready, height, width, opaque=True), [sized(each) for each in references])
         processor = control.processor
         with progress.stage(name, processor.passes * (1 if control.of_style else len(asked))) as stage:
             if control.of_style:

@@ -535,6 +535,21 @@ def test_a_condition_clip_of_odd_size_lies_on_the_frames(
     assert np.array_equal(render(controlnets=[{**net, "condition": str(bench.folder / "clip")}], **size), tile)
 
 
+def test_transparency_of_a_ready_condition_is_no_hole(
+    bench: Bench, render: Callable[..., Image], tmp_path: Path
+) -> None:
+    ramp = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (32, 1))
+    PIL.Image.fromarray(np.dstack([bench.frames[0], np.where(ramp < 128, 0, 255).astype(np.uint8)])).save(
+        tmp_path / "clear.png"
+    )
+    write_png(tmp_path / "plain.png", bench.frames[0])
+    net = {"model_id": str(bench.folder / "plain_net")}
+    clear, plain_one = (
+        render(controlnets=[{**net, "condition": str(tmp_path / name)}]) for name in ("clear.png", "plain.png")
+    )
+    assert np.array_equal(clear, plain_one)
+
+
 # Looking ahead
 
 
