@@ -148,6 +148,7 @@ def test_a_hub_id_without_a_connection(case: Case, key: str, monkeypatch: pytest
         "vae/config.json",
         "text_encoder/model.safetensors",
         "text_encoder/config.json",
+        "tokenizer/tokenizer_config.json",
         "tokenizer/vocab.json",
         "tokenizer/merges.txt",
         "scheduler/scheduler_config.json",
@@ -246,6 +247,26 @@ def test_plain_torch_files_are_read(case: Case) -> None:
     (folder / "unet" / WEIGHTS).unlink()
     torch.save(weights, folder / "unet" / "diffusion_pytorch_model.bin")
     assert case.run(model_id=str(folder)) == 0
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_folders_of_half_precision_alone(case: Case, suffix: str) -> None:
+    """As `save_pretrained(variant="fp16")` names its files."""
+    folders = {each: case.copied(each) for each in ("model", "plain_net")}
+    keys = {"model_id": str(folders["model"]), "controlnets": case.net(folders["plain_net"])}
+    files = list(case.folder.rglob("*.safetensors"))
+    assert len(files) == 4
+    for file in files:
+        weights = load_file(file)
+        file.unlink()
+        stem = "pytorch_model" if suffix == "bin" and file.stem == "model" else file.stem
+        half = {name: each.half() if each.is_floating_point() else each for name, each in weights.items()}
+        if suffix == "bin":
+            torch.save(half, file.with_name(f"{stem}.fp16.bin"))
+        else:
+            save_file(half, file.with_name(f"{stem}.fp16.safetensors"), {"format": "pt"})
+    assert case.run(**keys) == 0
+    assert written(case.output).shape == (4, 32, 32, 3)
 
 
 @pytest.mark.parametrize(
