@@ -8,6 +8,7 @@ from typing import Any
 
 from diffsynth import hub
 from diffsynth.errors import MediaError, MissingFileError, ModelError
+from diffsynth.identity import glance
 
 Settings = Mapping[str, Any]
 
@@ -45,6 +46,11 @@ class CheckpointLayout:
     vae: Settings
     text_encoder: Settings
     scheduler: Settings
+
+    @property
+    def identity(self) -> str:
+        """Tells its parts from another checkpoint's; the autoencoder, which may come from elsewhere, is left out."""
+        return glance(file for part in PARTS if part != "vae" for file in _held(self.folder / part))
 
     @property
     def weight_bytes(self) -> int:
@@ -108,6 +114,16 @@ def read_checkpoint(folder: Path) -> CheckpointLayout:
     layout = CheckpointLayout(folder, **settings, scheduler=scheduler)
     _check_checkpoint(layout)
     return layout
+
+
+def network_identity(folder: Path) -> str:
+    """Tells a single network from another."""
+    return glance(_held(folder))
+
+
+def _held(folder: Path) -> list[Path]:
+    """The files of a part that say what it computes."""
+    return sorted(each for each in folder.iterdir() if each.suffix in {".json", ".txt", ".safetensors", ".bin"})
 
 
 def require_weights(folder: Path, stems: Sequence[str] = (STEM,)) -> None:

@@ -188,8 +188,15 @@ class Stylize:
     def _settle(self, run: RunFolder) -> None:
         """Where and how precisely is computed, and by how many threads: as by an earlier session of this run.
 
-        Sums over another number of threads round differently.
+        Sums over another number of threads round differently, and other weights under the same name paint otherwise.
         """
+        models = dict(self.model.identities)
+        known = run.record.get("models", models)
+        if other := sorted(key for key in models.keys() | known.keys() if models.get(key) != known.get(key)):
+            raise RunFolderError(
+                f"{run.path}: this run was begun with other weights or settings under {', '.join(other)}; its frames "
+                "would not match. Put the earlier ones back, or start anew with --fresh."
+            )
         placement = self.model.networks.placement
         now = {"device": placement.device.type, "dtype": str(placement.dtype).removeprefix("torch.")}
         earlier = run.record.get("plan", {})
@@ -201,7 +208,7 @@ class Stylize:
             )
 
         plan = {"threads": self.runtime.thread_count(), **earlier, **now}
-        run.note(plan=plan)
+        run.note(plan=plan, models=models)
         torch.set_num_threads(plan["threads"])
 
     def _chunk_size(self, source: FrameStore) -> int:

@@ -431,6 +431,34 @@ def test_another_device_between_two_sessions(case: Case, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        (f"model/unet/{WEIGHTS}", "model_id"),
+        ("model/text_encoder/model.safetensors", "model_id"),
+        (f"model/vae/{WEIGHTS}", "vae"),
+        (f"plain_net/{WEIGHTS}", "controlnets[0].model_id"),
+    ],
+)
+def test_other_weights_between_two_sessions(case: Case, monkeypatch: pytest.MonkeyPatch, file: str, key: str) -> None:
+    folders = {each: case.copied(each) for each in ("model", "plain_net")}
+    keys = {"model_id": str(folders["model"]), "controlnets": case.net(folders["plain_net"])}
+    with monkeypatch.context() as patch:
+        patch.setattr(AutoencoderKL, "decode", interrupted)
+        assert case.run(**keys) == 130
+    path = case.folder / file
+    first = path.read_bytes()
+    weights = {name: each * 1.01 if each.is_floating_point() else each for name, each in load_file(path).items()}
+    path.unlink()
+    save_file(weights, path, {"format": "pt"})
+    assert path.stat().st_size == len(first)
+    said = case.refused(**keys)
+    assert f"begun with other weights or settings under {key}; its" in said
+    assert "--fresh" in said
+    replace(path, first)
+    assert case.run(**keys) == 0, "the file's time says nothing"
+
+
+@pytest.mark.parametrize(
     ("keys", "words"),
     [
         ({"prediction_type": "flow_prediction"}, "prediction_type"),
