@@ -26,10 +26,12 @@ class Sized:
     frames: Frames
     height: int
     width: int
+    opaque: bool = False
+    """Whether transparency is left out, where it says nothing."""
 
     @property
     def has_alpha(self) -> bool:
-        return self.frames.has_alpha
+        return self.frames.has_alpha and not self.opaque
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -158,5 +158,6 @@ def require_finite(values: Tensor, where: str) -> None:
     if not torch.isfinite(values).all():
         raise ModelError(
             f"The networks' numbers overflowed {where} (NaN or infinite). With float16 that happens to some "
-            'checkpoints: with --fresh, set "dtype" to "float32" or "bfloat16", or "vae" to one mended for it.'
+            'checkpoints: set "dtype" to "float32" or "bfloat16", or "vae" to an autoencoder mended for it, '
+            "and run with --fresh."
         )

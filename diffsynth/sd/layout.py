@@ -8,6 +8,7 @@ from typing import Any
 
 from diffsynth import hub
 from diffsynth.errors import MediaError, MissingFileError, ModelError
+from diffsynth.identity import glance
 
 Settings = Mapping[str, Any]
 
@@ -20,6 +21,8 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "scheduler": (),
 }
 """The folders of a checkpoint, and how the weights in each may be called."""
+HALF = "fp16"
+"""The mark in the names of weights that were saved in half precision."""
 LATENT_SCALE = 8
 """Pixels to a side of a latent, in all Stable Diffusion up to XL."""
 
@@ -43,6 +46,11 @@ class CheckpointLayout:
     vae: Settings
     text_encoder: Settings
     scheduler: Settings
+
+    @property
+    def identity(self) -> str:
+        """Tells its parts from another checkpoint's; the autoencoder, which may come from elsewhere, is left out."""
+        return glance(file for part in PARTS if part != "vae" for file in _held(self.folder / part))
 
     @property
     def weight_bytes(self) -> int:
@@ -97,6 +105,7 @@ def read_checkpoint(folder: Path) -> CheckpointLayout:
         if stems:
             require_weights(folder / part, stems)
     tokenizer = folder / "tokenizer"
+    _require(tokenizer / "tokenizer_config.json")  # else another generation's padding would be taken, without a word
     if not (tokenizer / "tokenizer.json").is_file():
         _require(tokenizer / "vocab.json")
         _require(tokenizer / "merges.txt")
@@ -107,11 +116,35 @@ def read_checkpoint(folder: Path) -> CheckpointLayout:
     return layout
 
 
+def network_identity(folder: Path) -> str:
+    """Tells a single network from another."""
+    return glance(_held(folder))
+
+
+def _held(folder: Path) -> list[Path]:
+    """The files of a part that say what it computes."""
+    return sorted(each for each in folder.iterdir() if each.suffix in {".json", ".txt", ".safetensors", ".bin"})
+
+
 def require_weights(folder: Path, stems: Sequence[str] = (STEM,)) -> None:
     _require(folder / "config.json")
-    names = [f"{stem}{end}" for stem in stems for end in (".safetensors", ".safetensors.index.json", ".bin")]
-    if not any((folder / name).is_file() for name in names):
+    names = _weight_names(stems)
+    if not any((folder / name).is_file() for name in (*names, *_weight_names(stems, HALF))):
         raise MissingFileError(f"{folder}: holds no weights; {' or '.join(names)} is needed.")
+
+
+def _weight_names(stems: Sequence[str], variant: str = "") -> list[str]:
+    """As diffusers and transformers call them: one file, or the index of several."""
+    mark = f".{variant}" if variant else ""
+    ends = (f"{mark}.safetensors", f".safetensors.index{mark}.json", f"{mark}.bin")
+    return [f"{stem}{end}" for stem in stems for end in ends]
+
+
+def weight_variant(folder: Path) -> str | None:
+    """The mark by which a network's weights are found where no plain ones are there."""
+    stems = tuple(dict.fromkeys(stem for names in PARTS.values() for stem in names))
+    plain = any((folder / name).is_file() for name in _weight_names(stems))
+    return None if plain else HALF
 
 
 def _require(file: Path) -> None:
@@ -182,8 +215,10 @@ def check_controlnet(net: Settings, unet: Settings, where: Path, checkpoint: str
 
 def file_bytes(folder: Path) -> int:
     """What a network's weight files hold; of several copies in other formats the first counts."""
+    half = weight_variant(folder) == HALF
     for suffix in ("safetensors", "bin"):
-        files = [each for each in folder.glob(f"*.{suffix}") if ".fp16." not in each.name and "ema" not in each.name]
+        found = [each for each in folder.glob(f"*.{suffix}") if "ema" not in each.name]
+        files = [each for each in found if (f".{HALF}" in each.name) == half]
         if files:
             return sum(each.stat().st_size for each in files)
     return 0

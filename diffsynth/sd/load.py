@@ -11,16 +11,17 @@ import torch
 from torch import nn
 
 from diffsynth.errors import ModelError
+from diffsynth.sd.layout import weight_variant
 
 
 def load_network(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     """A diffusers or transformers network of class `kind`, on the CPU, for inference only."""
     is_diffusers = kind.__module__.startswith("diffusers")
-    precision = {"torch_dtype" if is_diffusers else "dtype": dtype}
+    options = {"torch_dtype" if is_diffusers else "dtype": dtype, "variant": weight_variant(folder)}
     try:
         with _quiet():
             network, report = kind.from_pretrained(
-                str(folder), local_files_only=True, output_loading_info=True, **precision
+                str(folder), local_files_only=True, output_loading_info=True, **options
             )
     except Exception as problem:  # damage shows as any of a dozen kinds
         raise ModelError(

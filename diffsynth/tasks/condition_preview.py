@@ -17,6 +17,7 @@ from diffsynth.processors.conditions import condition
 from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
 from diffsynth.progress import Progress
 from diffsynth.runtime import Runtime
+from diffsynth.tasks.ready_condition import ReadyCondition
 from diffsynth.tasks.stylize import StylizeConfig
 from diffsynth.video.clip import Clip
 from diffsynth.video.ingest import ingest
@@ -30,18 +31,25 @@ def preview(config: StylizeConfig, runtime: Runtime, path: Path, progress: Progr
     """
     if not config.controlnets:
         raise ConfigError(['"controlnets" is empty: there is nothing to preview.'])
-    settings = [net.processor_config for net in config.controlnets if net.processor_config is not None]
-    processors = [each.build(runtime) for each in settings]
+    processors = [net.processor_config and net.processor_config.build(runtime) for net in config.controlnets]
+    ready = ReadyCondition(config.reader(), None)
     clip = config.reader().open(config.input_video)
     with tempfile.TemporaryDirectory(prefix="diffsynth-") as name:
         folder = Path(name)
-        shown = None if any(each.looks_around for each in processors) else three_frames(clip)
+        shown = None if any(each and each.looks_around for each in processors) else three_frames(clip)
         frames: Frames = _whole(clip, folder / "input", progress) if shown is None else shown
         rows = positions(len(frames))
+        places = rows if shown is None else positions(clip.expected_count or len(frames))
         columns = [Column("frame", [frames[row] for row in rows])]
-        for number, (setting, processor) in enumerate(zip(settings, processors, strict=True)):
-            source = _source(config, setting, frames)
-            title = next(short for short, full in ALIASES.items() if full == setting.name())
+        for number, (net, processor) in enumerate(zip(config.controlnets, processors, strict=True)):
+            if net.condition is not None:
+                columns.append(
+                    Column(net.condition.name, ready.shown(net.condition, frames.height, frames.width, places))
+                )
+            if net.processor_config is None or processor is None:
+                continue
+            source = _source(config, net.processor_config, frames)
+            title = next(short for short, full in ALIASES.items() if full == net.processor_config.name())
             maps = _maps(processor, source, folder / str(number), title, progress)
             columns.append(Column(title, [maps[min(row, len(maps) - 1)] for row in rows]))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -81,7 +81,8 @@ class Stylize:
                 embed_clip(control.branch, each, run.work(f"embedded-{number}"), progress)
                 for number, (control, each) in enumerate(zip(self.controls, maps, strict=True))
             ]
-            references = _references(inputs, source)
+            sides = source.height, source.width
+            references = [scaled(each, *sides, Resampling.LANCZOS) for each in _references(inputs, asked)]
             with run.timed("denoise"):
                 latents = self._denoised(source, references, conditions, run, progress)
             with run.timed("decode"):
@@ -108,7 +109,8 @@ class Stylize:
             ready = ReadyCondition(self.reader, self.preview).read(
                 inputs[control.ready], asked, f"condition-{number}", run, progress
             )
-            return ClipMaps(sized(ready), [sized(each) for each in references])
+            # Only the inpaint processor's transparency is a hole; that of a ready-made map says nothing.
+            return ClipMaps(Sized(ready, height, width, opaque=True), [sized(each) for each in references])
         processor = control.processor
         with progress.stage(name, processor.passes * (1 if control.of_style else len(asked))) as stage:
             if control.of_style:
@@ -186,8 +188,15 @@ class Stylize:
     def _settle(self, run: RunFolder) -> None:
         """Where and how precisely is computed, and by how many threads: as by an earlier session of this run.
 
-        Sums over another number of threads round differently.
+        Sums over another number of threads round differently, and other weights under the same name paint otherwise.
         """
+        models = dict(self.model.identities)
+        known = run.record.get("models", models)
+        if other := sorted(key for key in models.keys() | known.keys() if models.get(key) != known.get(key)):
+            raise RunFolderError(
+                f"{run.path}: this run was begun with other weights or settings under {', '.join(other)}; its frames "
+                "would not match. Put the earlier ones back, or start anew with --fresh."
+            )
         placement = self.model.networks.placement
         now = {"device": placement.device.type, "dtype": str(placement.dtype).removeprefix("torch.")}
         earlier = run.record.get("plan", {})
@@ -199,7 +208,7 @@ class Stylize:
             )
 
         plan = {"threads": self.runtime.thread_count(), **earlier, **now}
-        run.note(plan=plan)
+        run.note(plan=plan, models=models)
         torch.set_num_threads(plan["threads"])
 
     def _chunk_size(self, source: FrameStore) -> int:
@@ -272,6 +281,6 @@ class Stylize:
 
 
 def _references(inputs: Mapping[str, Path], like: FrameStore) -> list[Image]:
-    """The reference pictures, stretched to the size of the frames."""
+    """The reference pictures, stretched to the size that was asked for."""
     paths = [path for key, path in inputs.items() if key.startswith("frames_reference[")]
     return [scaled(read_image(path)[0], like.height, like.width, Resampling.BICUBIC) for path in paths]

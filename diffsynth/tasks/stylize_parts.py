@@ -1,6 +1,6 @@
 """What a stylization is made of, and how it comes from a config."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 
 from diffsynth.attention.cross_frame import attention
 from diffsynth.attention.patterns import AttentionMode, Backend, Entry
+from diffsynth.cache import digest
 from diffsynth.diffusion.schedule import Schedule, SchedulerName, schedule
 from diffsynth.processors.base import Processor
 from diffsynth.processors.pretrained import folder_identity
@@ -21,6 +22,7 @@ from diffsynth.sd.layout import (
     check_vae,
     checkpoint_folder,
     network_folder,
+    network_identity,
     read_checkpoint,
     read_settings,
     require_weights,
@@ -56,6 +58,8 @@ class Model:
     words: Words
     schedule: Schedule
     vae_identity: str
+    identities: Mapping[str, str]
+    """What the weights hold, by the key of the config that names them."""
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -135,7 +139,13 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
     )
     unet = channels_last(load_network(UNet2DConditionModel, layout.folder / "unet", placement.dtype))
     networks = Networks.linked(unet, [each.branch for each in controls], attend, placement)
-    model = Model(networks, _vae(vae_folder, placement), words, steps, folder_identity(vae_folder))
+    identities = {"model_id": layout.identity, "vae": network_identity(vae_folder)}
+    for net, folder, control in zip(nets, folders, controls, strict=True):
+        name = f"controlnets[{wanted.controlnets.index(net)}]"
+        identities[f"{name}.model_id"] = network_identity(folder)
+        if control.processor is not None:
+            identities[f"{name}.processor"] = digest(control.processor.fingerprint)
+    model = Model(networks, _vae(vae_folder, placement), words, steps, folder_identity(vae_folder), identities)
     return model, controls
 
 

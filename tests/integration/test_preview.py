@@ -60,6 +60,28 @@ def test_frames_and_maps_side_by_side(media: Media, tmp_path: Path, capsys: pyte
     assert not (tmp_path / "cache").exists(), "three frames are no condition of a clip"
 
 
+@pytest.mark.parametrize("beside", ["tile", "video_classic_softedge"])
+def test_a_ready_made_condition_is_shown_beside_its_frames(
+    media: Media, tmp_path: Path, capsys: pytest.CaptureFixture[str], beside: str
+) -> None:
+    clip = media.codec("h264-mp4")
+    PIL.Image.fromarray(np.full((80, 96, 3), (20, 20, 250), np.uint8)).save(tmp_path / "depth.png")
+    nets = [{"condition": str(clip)}, beside, {"condition": str(tmp_path / "depth.png")}]
+    path = config(tmp_path, clip, nets, start="1f", frame_interval=2)
+    assert main(["preview-conditions", str(path)]) == 0
+    found = cells(tmp_path / "out_conditions.png", 4, 3, round(80 / 96 * CELL))
+    assert np.array_equal(found[:, 0], found[:, 1]), "the clip as its own condition, cut in the same way"
+    assert not np.array_equal(found[0, 1], found[2, 1])
+    assert (found[:, 3] == (20, 20, 250)).all(), "one picture serves all frames"
+    short = tmp_path / "short"
+    short.mkdir()
+    for position in range(2):
+        PIL.Image.fromarray(np.zeros((80, 96, 3), np.uint8)).save(short / f"{position}.png")
+    other = config(tmp_path, clip, [{"condition": str(short)}])
+    assert main(["preview-conditions", str(other)]) == 2
+    assert "is shorter than the clip" in capsys.readouterr().err
+
+
 def test_what_looks_around_reads_the_whole_clip_and_keeps_it(
     media: Media, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

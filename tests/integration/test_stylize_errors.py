@@ -148,6 +148,7 @@ def test_a_hub_id_without_a_connection(case: Case, key: str, monkeypatch: pytest
         "vae/config.json",
         "text_encoder/model.safetensors",
         "text_encoder/config.json",
+        "tokenizer/tokenizer_config.json",
         "tokenizer/vocab.json",
         "tokenizer/merges.txt",
         "scheduler/scheduler_config.json",
@@ -246,6 +247,26 @@ def test_plain_torch_files_are_read(case: Case) -> None:
     (folder / "unet" / WEIGHTS).unlink()
     torch.save(weights, folder / "unet" / "diffusion_pytorch_model.bin")
     assert case.run(model_id=str(folder)) == 0
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_folders_of_half_precision_alone(case: Case, suffix: str) -> None:
+    """As `save_pretrained(variant="fp16")` names its files."""
+    folders = {each: case.copied(each) for each in ("model", "plain_net")}
+    keys = {"model_id": str(folders["model"]), "controlnets": case.net(folders["plain_net"])}
+    files = list(case.folder.rglob("*.safetensors"))
+    assert len(files) == 4
+    for file in files:
+        weights = load_file(file)
+        file.unlink()
+        stem = "pytorch_model" if suffix == "bin" and file.stem == "model" else file.stem
+        half = {name: each.half() if each.is_floating_point() else each for name, each in weights.items()}
+        if suffix == "bin":
+            torch.save(half, file.with_name(f"{stem}.fp16.bin"))
+        else:
+            save_file(half, file.with_name(f"{stem}.fp16.safetensors"), {"format": "pt"})
+    assert case.run(**keys) == 0
+    assert written(case.output).shape == (4, 32, 32, 3)
 
 
 @pytest.mark.parametrize(
@@ -407,6 +428,34 @@ def test_another_device_between_two_sessions(case: Case, monkeypatch: pytest.Mon
     said = case.refused()
     assert "begun with device cuda, and would go on with cpu" in said
     assert "--fresh" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        (f"model/unet/{WEIGHTS}", "model_id"),
+        ("model/text_encoder/model.safetensors", "model_id"),
+        (f"model/vae/{WEIGHTS}", "vae"),
+        (f"plain_net/{WEIGHTS}", "controlnets[0].model_id"),
+    ],
+)
+def test_other_weights_between_two_sessions(case: Case, monkeypatch: pytest.MonkeyPatch, file: str, key: str) -> None:
+    folders = {each: case.copied(each) for each in ("model", "plain_net")}
+    keys = {"model_id": str(folders["model"]), "controlnets": case.net(folders["plain_net"])}
+    with monkeypatch.context() as patch:
+        patch.setattr(AutoencoderKL, "decode", interrupted)
+        assert case.run(**keys) == 130
+    path = case.folder / file
+    first = path.read_bytes()
+    weights = {name: each * 1.01 if each.is_floating_point() else each for name, each in load_file(path).items()}
+    path.unlink()
+    save_file(weights, path, {"format": "pt"})
+    assert path.stat().st_size == len(first)
+    said = case.refused(**keys)
+    assert f"begun with other weights or settings under {key}; its" in said
+    assert "--fresh" in said
+    replace(path, first)
+    assert case.run(**keys) == 0, "the file's time says nothing"
 
 
 @pytest.mark.parametrize(

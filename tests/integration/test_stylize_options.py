@@ -143,6 +143,28 @@ def test_references_of_other_sizes_are_stretched(bench: Bench, render: Callable[
     assert psnr(tall, render(combine_pattern=[0], controlnets=nets)) < 40
 
 
+def test_references_go_by_the_asked_size_to_the_floored_one(
+    bench: Bench, render: Callable[..., Image], tmp_path: Path
+) -> None:
+    """As frames do: stretched (bicubic) to what was asked for, from there (Lanczos) to multiples of 8."""
+    size = {"frame_height": 39, "frame_width": 47}
+    picture = PIL.Image.fromarray(moving_clip(1, 90, 20, seed=3)[0])
+    picture.save(tmp_path / "tall.png")
+    frames = []
+    for frame in bench.frames:
+        asked = PIL.Image.fromarray(frame[:, 1:39]).resize((47, 39), PIL.Image.Resampling.BICUBIC)
+        frames.append(np.array(asked.resize((40, 32), PIL.Image.Resampling.LANCZOS)))
+    asked = picture.resize((47, 39), PIL.Image.Resampling.BICUBIC)
+    reference = np.array(asked.resize((40, 32), PIL.Image.Resampling.LANCZOS))[None]
+    pattern = ("reference_0", -1, 0, 1)
+    keys: dict[str, Any] = {"attention_mode": "window", "img2img_strength": 0.5, "num_inference_steps": 4, **size}
+    found = render(combine_pattern=list(pattern), frames_reference=[str(tmp_path / "tall.png")], **keys)
+    told = WindowJob(
+        bench.model, PROMPT, NEGATIVE, np.stack(frames), pattern, steps=4, strength=0.5, references=reference
+    )
+    assert np.abs(found.astype(int) - window_frames(told)).mean() < GREY_LEVELS
+
+
 def test_a_style_image_leads_the_shuffle(bench: Bench, render: Callable[..., Image], tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("two", 2)):
         write_png(tmp_path / f"{name}.png", moving_clip(1, 50, 30, seed=seed)[0])
@@ -511,6 +533,21 @@ def test_a_condition_clip_of_odd_size_lies_on_the_frames(
     tile = render(controlnets=[net], **size)
     del net["processor"]
     assert np.array_equal(render(controlnets=[{**net, "condition": str(bench.folder / "clip")}], **size), tile)
+
+
+def test_transparency_of_a_ready_condition_is_no_hole(
+    bench: Bench, render: Callable[..., Image], tmp_path: Path
+) -> None:
+    ramp = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (32, 1))
+    PIL.Image.fromarray(np.dstack([bench.frames[0], np.where(ramp < 128, 0, 255).astype(np.uint8)])).save(
+        tmp_path / "clear.png"
+    )
+    write_png(tmp_path / "plain.png", bench.frames[0])
+    net = {"model_id": str(bench.folder / "plain_net")}
+    clear, plain_one = (
+        render(controlnets=[{**net, "condition": str(tmp_path / name)}]) for name in ("clear.png", "plain.png")
+    )
+    assert np.array_equal(clear, plain_one)
 
 
 # Looking ahead

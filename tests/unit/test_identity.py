@@ -9,13 +9,27 @@ import pytest
 
 from diffsynth import disk, hub
 from diffsynth.errors import MissingFileError
-from diffsynth.identity import identify
+from diffsynth.identity import SAMPLE, glance, identify
 
 
 def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"x" * 3_000_000)
     assert identify(path)["sha256"] == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+
+
+def test_a_glance_sees_names_sizes_and_both_ends(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    plain = bytes(range(256)) * 4000
+    path.write_bytes(plain)
+    first = glance([path])
+    os.utime(path, (1, 1))
+    assert glance([path]) == first
+    for changed in (b"x" + plain[1:], plain[:-1] + b"x", plain + b"x", plain[: SAMPLE // 2], b""):
+        path.write_bytes(changed)
+        assert glance([path]) != first
+    path.write_bytes(plain)
+    assert glance([path.rename(tmp_path / "b.bin")]) != first
 
 
 def test_a_known_record_spares_the_reading_only_while_nothing_changed(tmp_path: Path) -> None:
