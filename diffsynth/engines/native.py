@@ -70,7 +70,7 @@ class Settings:
     """One for each guide of a frame; 1 / number of guides each."""
     style_weight: float = 1.0
     uniformity: float | None = None
-    """Price of using a source patch more often than its share."""
+    """Price of using a source patch more often than its share; 3500 for `generic`, 0 for `video`."""
     levels: int = 0
     rounds: int = 0
     """Of search and vote, at each level."""

@@ -260,7 +260,7 @@ ebs_status ebs_options_init(ebs_options* options, int32_t preset) {
         options->preset = preset;
         options->patch_size = 5;
         options->stop_threshold = 5;
-        options->uniformity = -1.0f;
+        options->uniformity = preset == EBS_GENERIC ? 3500.0f : 0.0f;
         options->style_weight = 1.0f;
     });
 }
