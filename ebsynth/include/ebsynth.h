@@ -50,6 +50,7 @@ typedef enum ebs_preset {
     EBS_VIDEO = 1    /* two frames of one clip: identity start, replicated borders, small adaptive search */
 } ebs_preset;
 
+/* AUTO: the device where there is one, the CPU where there is none or its memory is full. */
 typedef enum ebs_backend_choice { EBS_BACKEND_AUTO = 0, EBS_BACKEND_CPU = 1, EBS_BACKEND_CUDA = 2 } ebs_backend_choice;
 
 typedef enum ebs_start {
