@@ -198,11 +198,12 @@ private:
             if (level.has_style()) vote_style(level, plan_.stop_threshold, pool_);
             if (round == 0 && adopt && pair_.init_nnf_yx) adopt_given(level, l);
             if (round == 0 && level.occupancy_price > 0) level.occupancy.count(level.nnf);
+            const double round_energy = mean;
             for (int k = 0; k < steps.sweeps; ++k) {
                 const uint32_t seed = scramble(plan_.seed, uint32_t(((l * 1024) + round) * 1024 + k + 2));
                 const double before = mean;
                 mean = sweep(level, {(k + round * steps.sweeps) % 2 == 0, seed, steps.random_candidates,
-                                     steps.random_radius, mean},
+                                     steps.random_radius, mean, round_energy},
                              pool_);
                 const bool cheap = level.occupancy_price == 0 && level.size().pixels() < kCostlyLevel;
                 if (cheap && round * steps.sweeps + k == 1) search_outliers(level, mean, pool_);

@@ -11,6 +11,7 @@ struct SweepPlan {
     uint32_t seed;
     int random_candidates, random_radius;
     double mean_energy;  // of the level's pixels after the last sweep; 0: not known yet
+    double round_energy; // the same when the round began: who rests in it must not wake with an energy from before the vote
 };
 
 struct Move {
@@ -128,7 +129,7 @@ private:
     // What the caller fixed, and what the last vote left as it was unless its energy is high.
     bool rests(size_t id) const {
         if (!level_.target_mask.empty() && !level_.target_mask[id]) return true;
-        return !level_.awake.empty() && !level_.awake[id] && double(level_.energy[id]) <= kRestingShare * plan_.mean_energy;
+        return !level_.awake.empty() && !level_.awake[id] && double(level_.energy[id]) <= kRestingShare * plan_.round_energy;
     }
 
     // A good match is seldom bettered: of those below a tenth of the mean only every fourth is tried once.
