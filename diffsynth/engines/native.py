@@ -4,8 +4,9 @@
     matches = estimate([(0, 1), (2, 1)], frames, patch=11)
     painted = vote(matches.nnf_yx, [style0, style2], patch=11)
 
-Images are read in place, without copies, as long as a pixel's channels lie side by side; the interpreter's lock is
-released while the engine works. The same arguments give the same bytes with any number of threads, in any batch.
+Images (NumPy's, or CPU tensors that speak DLPack) are read in place, without copies, as long as a pixel's channels lie
+side by side; the interpreter's lock is released while the engine works. The same arguments give the same bytes with any
+number of threads, in any batch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.engines.arrays import Pixels, Tensor, readable_image, readable_images, readable_start, view
 from diffsynth.engines.base import ErrorMap, Image, Init, Matches, Nnf, Pair
 from diffsynth.errors import EngineError, UnavailableError
 
@@ -46,9 +48,8 @@ class Frame:
     `guides` is one image or several of one size, (H, W, C) or (H, W), at most 24 channels in all. They are copied.
     """
 
-    def __init__(self, guides: Image | Sequence[Image]) -> None:
-        given = [guides] if isinstance(guides, np.ndarray) else list(guides)
-        images = [_checked(image, f"guide {number + 1}") for number, image in enumerate(given)]
+    def __init__(self, guides: Pixels | Sequence[Pixels]) -> None:
+        images = readable_images(guides, "guide")
         with _engine_errors():
             self._handle = _native().Frame(images)
 
@@ -70,7 +71,7 @@ class Settings:
     """One for each guide of a frame; 1 / number of guides each."""
     style_weight: float = 1.0
     uniformity: float | None = None
-    """Price of using a source patch more often than its share."""
+    """Price of using a source patch more often than its share; 3500 for `generic`, 0 for `video`."""
     levels: int = 0
     rounds: int = 0
     """Of search and vote, at each level."""
@@ -93,18 +94,18 @@ class Settings:
 class Masks:
     """Limits of the search, shared by all pairs of a call. Each is a (H, W) image; `None`: no limit."""
 
-    source: Image | None = None
+    source: Pixels | None = None
     """Where 0, no source patch is centred."""
-    target: Image | None = None
+    target: Pixels | None = None
     """Where 0, the start is kept."""
-    modulation: Sequence[Image | None] | None = None
+    modulation: Sequence[Pixels | None] | None = None
     """For each guide: its weight is scaled by value / 255 at that target pixel."""
 
 
 def estimate(
     pairs: Sequence[Pair],
     guides: Sequence[Frame] | Mapping[int, Frame],
-    styles: Sequence[Image] | Mapping[int, Image] | None = None,
+    styles: Sequence[Pixels] | Mapping[int, Pixels] | None = None,
     init: Init | None = None,
     *,
     settings: Settings | None = None,
@@ -129,7 +130,7 @@ def estimate(
     limits = _checked_masks(masks or Masks())
     for pair in pairs:
         _check_frames(pair, guides)
-    painted = [None if styles is None else _checked(styles[source], "a style") for source, _ in pairs]
+    painted = [None if styles is None else readable_image(styles[source], "a style") for source, _ in pairs]
     starts: list[Nnf | None] = [None] * len(pairs)
     start = "preset"
     if isinstance(init, str):
@@ -139,7 +140,7 @@ def estimate(
     elif init is not None:
         if len(init) != len(pairs):
             raise EngineError(f"estimate: {len(init)} initial NNFs for {len(pairs)} pairs; give one for each.")
-        starts = [_checked_start(nnf) for nnf in init]
+        starts = [readable_start(nnf) for nnf in init]
     count = len(pairs)
     with _engine_errors():
         nnf_yx, error, voted = _native().estimate(
@@ -173,11 +174,11 @@ def estimate(
 
 
 def vote(
-    nnf_yx: NDArray[np.int16],
-    image: Image | Sequence[Image],
+    nnf_yx: NDArray[np.int16] | Tensor,
+    image: Pixels | Sequence[Pixels],
     *,
     patch: int,
-    error: NDArray[np.float32] | None = None,
+    error: NDArray[np.float32] | Tensor | None = None,
     threads: int = 0,
 ) -> Image:
     """Paint the target: each pixel is the mean of what the patches over it bring from `image`, laid over the source.
@@ -185,28 +186,34 @@ def vote(
     One NNF (H, W, 2) and one image give (H, W, C); a batch (P, H, W, 2) and P images give (P, H, W, C). With `error`,
     in the NNF's leading shape, patches that match badly count for less.
     """
-    if nnf_yx.ndim == 4:
-        if not len(nnf_yx):
+    field = view(nnf_yx, "vote: the NNF", "(H, W, 2) or (P, H, W, 2)")
+    weights = None if error is None else view(error, "vote: the error map", "of the NNF")
+    if field.ndim == 4:
+        several = view(image, "vote: the images", "(P, H, W, C)") if isinstance(image, Tensor) else image
+        images = [readable_image(one, "an image") for one in several]
+        if not len(field):
             raise EngineError("vote: there is no NNF; give at least one.")
-        if len(image) != len(nnf_yx):
-            raise EngineError(f"vote: {len(nnf_yx)} NNFs, but {len(image)} images; give one for each.")
-        if error is not None and len(error) != len(nnf_yx):
-            raise EngineError(f"vote: {len(nnf_yx)} NNFs, but {len(error)} error maps; give one for each.")
-        errors = [None] * len(nnf_yx) if error is None else list(error)
-        voted = [
-            vote(one, _checked(source, "an image"), patch=patch, error=weight, threads=threads)
-            for one, source, weight in zip(nnf_yx, image, errors, strict=True)
-        ]
-        return np.stack(voted)
-    source = _checked(image, "the image")
+        if len(images) != len(field):
+            raise EngineError(f"vote: {len(field)} NNFs, but {len(images)} images; give one for each.")
+        if weights is not None and len(weights) != len(field):
+            raise EngineError(f"vote: {len(field)} NNFs, but {len(weights)} error maps; give one for each.")
+        each = [None] * len(field) if weights is None else list(weights)
+        pairs = zip(field, images, each, strict=True)
+        return np.stack([_vote_one(one, source, patch, weight, threads) for one, source, weight in pairs])
+    return _vote_one(field, readable_image(image, "the image"), patch, weights, threads)
+
+
+def _vote_one(
+    nnf_yx: NDArray[np.generic], image: Image, patch: int, error: NDArray[np.generic] | None, threads: int
+) -> Image:
     if nnf_yx.ndim != 3 or nnf_yx.shape[2] != 2 or nnf_yx.dtype != np.int16:
         raise EngineError(
             f"vote: the NNF is {nnf_yx.dtype} of shape {nnf_yx.shape}; it must be int16, (H, W, 2) or (P, H, W, 2)."
         )
     weights = None if error is None else np.ascontiguousarray(error, dtype=np.float32)
     with _engine_errors():
-        voted_image: Image = _native().vote(np.ascontiguousarray(nnf_yx), source, patch, weights, threads)
-    return voted_image if source.ndim == 3 else voted_image[..., 0]
+        voted: Image = _native().vote(np.ascontiguousarray(nnf_yx), image, patch, weights, threads)
+    return voted if image.ndim == 3 else voted[..., 0]
 
 
 def cuda_available() -> bool:
@@ -278,20 +285,10 @@ def _override(
     return settings if threads is None else replace(settings, threads=threads)
 
 
-def _checked(image: object, name: str) -> Image:
-    """The image as the engine can read it in place. A repeated row or column has no stride of its own: it is copied."""
-    if not isinstance(image, np.ndarray):
-        raise EngineError(f"{name} is a {type(image).__name__}; it must be an array of shape (H, W, C) or (H, W).")
-    if image.dtype != np.uint8:
-        raise EngineError(f"{name} is {image.dtype}; the engine takes uint8 pixels, 0 to 255.")
-    repeated = any(stride == 0 and side > 1 for stride, side in zip(image.strides, image.shape, strict=True))
-    return np.ascontiguousarray(image) if repeated else image
-
-
 def _checked_masks(masks: Masks) -> Masks:
     maps = {"source": masks.source, "target": masks.target}
-    readable = {name: None if mask is None else _checked(mask, f"the {name} mask") for name, mask in maps.items()}
-    modulation = [None if one is None else _checked(one, "a modulation") for one in masks.modulation or ()]
+    readable = {name: None if mask is None else readable_image(mask, f"the {name} mask") for name, mask in maps.items()}
+    modulation = [None if one is None else readable_image(one, "a modulation") for one in masks.modulation or ()]
     return Masks(readable["source"], readable["target"], modulation)
 
 
@@ -299,13 +296,6 @@ def _check_frames(pair: Pair, guides: Sequence[Frame] | Mapping[int, Frame]) -> 
     for frame in pair:
         if frame not in guides if isinstance(guides, Mapping) else not -len(guides) <= frame < len(guides):
             raise EngineError(f"estimate: the pair {pair} names frame {frame}, which is not among the guides.")
-
-
-def _checked_start(nnf: object) -> Nnf:
-    if not isinstance(nnf, np.ndarray) or nnf.dtype != np.int16 or nnf.ndim != 3 or nnf.shape[2] != 2:
-        found = f"{nnf.dtype} of shape {nnf.shape}" if isinstance(nnf, np.ndarray) else f"a {type(nnf).__name__}"
-        raise EngineError(f"estimate: an initial NNF is {found}; it must be int16 (H, W, 2): row and column.")
-    return np.ascontiguousarray(nnf)
 
 
 def _check_settings(settings: Settings) -> None:

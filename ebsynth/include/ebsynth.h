@@ -50,6 +50,7 @@ typedef enum ebs_preset {
     EBS_VIDEO = 1    /* two frames of one clip: identity start, replicated borders, small adaptive search */
 } ebs_preset;
 
+/* AUTO: the device where there is one, the CPU where there is none or its memory is full. */
 typedef enum ebs_backend_choice { EBS_BACKEND_AUTO = 0, EBS_BACKEND_CPU = 1, EBS_BACKEND_CUDA = 2 } ebs_backend_choice;
 
 typedef enum ebs_start {
@@ -104,8 +105,8 @@ typedef struct ebs_options {
     int32_t vote_mode;         /* ebs_vote_mode of the voted result */
     int32_t threads;           /* 0: all cores this process may use */
     uint32_t seed;
-    float uniformity; /* -1: the preset's, 3500 or, for EBS_VIDEO without a style, 0. EBS_VIDEO drops it where the guides
-                         outweigh it: weight * patch_size^2 * 9 > uniformity */
+    float uniformity; /* 3500 for EBS_GENERIC, 0 for EBS_VIDEO, which also drops one that the guides outweigh:
+                         weight * patch_size^2 * 9 > uniformity */
     float style_weight;
     const float* guide_weights; /* one for each guide image of the frames; NULL: 1 / count for each */
     int32_t guide_weight_count;
@@ -115,7 +116,7 @@ typedef struct ebs_options {
     void* progress_user;
 } ebs_options;
 
-/* Defaults: patch 5, all levels, style weight 1, stop threshold 5; whatever the preset decides is 0 or -1. */
+/* Defaults: patch 5, all levels, style weight 1, stop threshold 5; what 0 leaves to the preset is 0. */
 EBS_EXPORT ebs_status ebs_options_init(ebs_options* options, int32_t preset);
 
 /* One search. Source and target may differ in size, not in the number and channels of their guides. */

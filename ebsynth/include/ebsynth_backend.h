@@ -33,7 +33,7 @@ typedef struct ebs_level_plan {
 typedef struct ebs_plan {
     int32_t preset, start, patch_size, levels, extra_pass_3x3, vote_mode, stop_threshold;
     ebs_level_plan level[EBS_MAX_LEVELS]; /* [0] is the finest */
-    int32_t sweeps_fixed; /* the caller asked for this many sweeps: make them all, even where they stop helping */
+    int32_t sweeps_fixed; /* 1: make all sweeps; 0: those that no longer help may be left out, as the CPU does */
     int32_t source_border; /* no patch is centred nearer than this to the source's edge (0: borders are replicated) */
     uint32_t seed;
     int32_t guide_lanes, style_lanes, style_channels;

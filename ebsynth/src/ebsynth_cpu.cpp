@@ -148,8 +148,8 @@ struct TaskOf {
             pack(pair.style, 0, style);
         }
         if (pair.modulation) modulation = modulation_lanes(pair, plan.guide_lanes);
-        source_mask = detail::mask_pyramid(pair.source_mask, source.size, 1);
-        target_mask = detail::mask_pyramid(pair.target_mask, target.size, 1);
+        source_mask = mask_pyramid(pair.source_mask, source.size, 1);
+        target_mask = mask_pyramid(pair.target_mask, target.size, 1);
         const auto bytes_of = [](const std::vector<uint8_t>& bytes) { return bytes.empty() ? nullptr : bytes.data(); };
         task = {target.size.height,      target.size.width,        source.size.height,    source.size.width,
                 source.bytes.data(),     target.bytes.data(),      bytes_of(style.bytes), pair.init_nnf_yx,
@@ -260,7 +260,7 @@ ebs_status ebs_options_init(ebs_options* options, int32_t preset) {
         options->preset = preset;
         options->patch_size = 5;
         options->stop_threshold = 5;
-        options->uniformity = -1.0f;
+        options->uniformity = preset == EBS_GENERIC ? 3500.0f : 0.0f;
         options->style_weight = 1.0f;
     });
 }
@@ -279,11 +279,13 @@ ebs_status ebs_estimate(const ebs_pair* pairs, const ebs_result* results, int32_
             if (!cuda().backend) throw Failure(EBS_UNAVAILABLE, cuda().obstacle);
             if (cpu_only) throw Failure(EBS_UNAVAILABLE, "traces and searches without a bound are the CPU's; choose it.");
         }
-        const bool on_cuda = options->backend != EBS_BACKEND_CPU && !cpu_only && cuda().backend;
-        if (on_cuda)
-            estimate_on_cuda(*cuda().backend, pairs, results, plans, *options);
-        else
-            estimate_on_cpu(pairs, results, plans, *options);
+        if (options->backend != EBS_BACKEND_CPU && !cpu_only && cuda().backend) try {
+                return estimate_on_cuda(*cuda().backend, pairs, results, plans, *options);
+            } catch (const Failure& failure) {
+                // A device that is full, often of somebody else's networks, is no reason to do without the result.
+                if (options->backend != EBS_BACKEND_AUTO || failure.status != EBS_OUT_OF_MEMORY) throw;
+            }
+        estimate_on_cpu(pairs, results, plans, *options);
     });
 }
 

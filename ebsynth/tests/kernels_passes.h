@@ -52,7 +52,9 @@ struct NaivePass {
         const Point start = before[id(pair, y, x)];
         kept = {start.y, start.x};
         energy = energies[id(pair, y, x)];
-        if (pass.masks && (!awake[id(pair, y, x)] || !target_mask[id(pair, y, x)])) return;
+        const int64_t usual = int64_t(total[size_t(pair)] / scene.pixels());
+        const bool low = usual == 0 || 10 * (energy >> 10) <= 7 * usual;
+        if (pass.masks && ((!awake[id(pair, y, x)] && low) || !target_mask[id(pair, y, x)])) return;
         if (pass.spread == 2 && (y % 2 != 1 || x % 2 != 0)) return;
         if (!pass.known || energy == kUnknown) energy = score(pair, y, x, kept);
         first = kept;
@@ -82,7 +84,9 @@ struct NaivePass {
             const int64_t mean = int64_t(total[size_t(pair)] / scene.pixels()), own = energy >> 10;
             wanted = 10 * own < mean ? (bits % 4 == 0) : 2 * own < mean ? 1 : own < 2 * mean ? wanted : 2 * wanted;
         }
-        int radius = pass.radius;
+        const int widest = wanted > pass.randoms ? std::max(scene.wishes.source_height, scene.wishes.source_width)
+                                                 : pass.radius;
+        int radius = widest;
         for (int k = 0; k < wanted; ++k) {
             const int low_y = std::max(kept.y - radius, pass.border), low_x = std::max(kept.x - radius, pass.border);
             const int high_y = std::min(kept.y + radius, scene.wishes.source_height - 1 - pass.border);
@@ -90,7 +94,7 @@ struct NaivePass {
             const naive::Point n{naive::pick(bits >> 16, low_y, high_y), naive::pick(bits, low_x, high_x)};
             bits = naive::scramble(bits);
             if (admits(pair, n)) offer(pair, y, x, n);
-            radius = radius > 3 ? radius / 4 : k >= pass.randoms - 1 ? pass.radius : 1;
+            radius = radius > 3 ? radius / 4 : radius > 1 ? 1 : widest;
         }
     }
 

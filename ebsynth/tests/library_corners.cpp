@@ -303,7 +303,7 @@ void refuse_searches() {
         refuse_search("rounds", [&](ebs_pair&, ebs_result&, ebs_options& o) { o.search_vote_iters = value; });
         refuse_search("sweeps", [&](ebs_pair&, ebs_result&, ebs_options& o) { o.patch_match_iters = value; });
     }
-    for (float value : {nan, infinite, -infinite, -2.0f}) {
+    for (float value : {nan, infinite, -infinite, -1.0f}) {
         refuse_search("a uniformity", [&](ebs_pair&, ebs_result&, ebs_options& o) { o.uniformity = value; });
         refuse_search("a style weight", [&](ebs_pair&, ebs_result&, ebs_options& o) { o.style_weight = value; });
         refuse_search("a weight", [&](ebs_pair&, ebs_result&, ebs_options& o) {

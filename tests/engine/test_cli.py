@@ -102,7 +102,7 @@ def test_a_weight_binds_to_what_stands_before_it(folder: Path) -> None:
     # A guide without weight has no say, wherever it stands: only the true pair leads to the identity.
     false = ("-guide", "grey.png", "style.png", "-weight", 0)
     identity = np.stack(np.meshgrid(np.arange(56), np.arange(40)), -1)
-    video = ("-preset", "video", "-uniformity", 0)
+    video = ("-preset", "video")
     np.testing.assert_array_equal(match(folder, *SELF, "-weight", 2, *false, *video), identity)
     np.testing.assert_array_equal(match(folder, *false, *SELF, "-weight", 2, *video), identity)
     np.testing.assert_array_equal(match(folder, *false, *SELF, *STYLE, "-weight", 0, *video), identity)
@@ -120,9 +120,7 @@ def test_nnf_pairs_are_x_then_y_in_scanline_order(folder: Path) -> None:
 
 
 def test_identical_frames_give_an_exact_copy(folder: Path) -> None:
-    # Uniformity, where it is wanted, spreads the use of the source, also away from the identity.
-    alone = ("-preset", "video", "-uniformity", 0)
-    np.testing.assert_array_equal(paint(folder, *STYLE, *SELF, *alone), 255 - photo())
+    np.testing.assert_array_equal(paint(folder, *STYLE, *SELF, "-preset", "video"), 255 - photo())
 
 
 def test_threads_do_not_change_the_result_and_the_seed_does(folder: Path) -> None:

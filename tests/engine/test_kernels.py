@@ -54,6 +54,12 @@ def test_the_search_of_the_device_ends_as_low_as_the_search_of_the_cpu(tmp_path:
     checks_of(compile_with(CXX, tmp_path / "backend_test", "-w", *sources, "-ldl", "-pthread"))
 
 
+@needs_compiler
+def test_a_full_device_leaves_the_search_to_the_cpu(tmp_path: Path) -> None:
+    sources = ("tests/full_device.cpp", "src/ebsynth_cpu.cpp")
+    assert len(checks_of(compile_with(CXX, tmp_path / "full_device", "-O1", *sources, "-ldl", "-pthread"))) == 4
+
+
 @pytest.fixture(scope="module")
 def device_test(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # On a machine with a device the driver compiles for it what this embeds; one architecture keeps the test short.

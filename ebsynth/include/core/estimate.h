@@ -4,6 +4,8 @@
 #include <functional>
 #include <mutex>
 
+#include "maps.h"
+#include "outliers.h"
 #include "plan.h"
 #include "sweep.h"
 
@@ -16,50 +18,13 @@ constexpr size_t kCostlyLevel = 1 << 16;
 // Told of every sweep; returns false to stop.
 using SweepReport = std::function<bool(int level, int round, int sweep, size_t pixels, double energy)>;
 
-namespace detail {
-
-inline std::vector<Mask> mask_pyramid(const ebs_image& image, Size size, int levels) {
-    std::vector<Mask> masks(static_cast<size_t>(levels));
-    if (!image.data) return masks;
-    const ptrdiff_t step = image.pixel_stride ? image.pixel_stride : 1;
-    const ptrdiff_t pitch = image.row_stride ? image.row_stride : step * image.width;
-    masks[0].resize(size.pixels());
-    for (int y = 0; y < size.height; ++y)
-        for (int x = 0; x < size.width; ++x)
-            masks[0][size_t(y) * size.width + x] = image.data[y * pitch + x * step] != 0;
-    for (size_t i = 1; i < masks.size(); ++i) {
-        masks[i] = halve(masks[i - 1], size);
-        size = {size.height / 2, size.width / 2};
-    }
-    return masks;
-}
-
-}  // namespace detail
-
-// The modulations as an image of one byte for each guide lane; absent ones scale by 1.
-inline Lanes modulation_lanes(const ebs_pair& pair, int guide_lanes) {
-    const Size size = pair.target->levels[0].size;
-    Lanes finest(size, lanes_of(guide_lanes));
-    std::fill(finest.bytes.begin(), finest.bytes.end(), uint8_t(255));
-    int lane = 0;
-    for (size_t guide = 0; guide < pair.target->channels.size(); ++guide) {
-        const ebs_image& map = pair.modulation[guide];
-        const ptrdiff_t step = map.pixel_stride ? map.pixel_stride : 1;
-        const ptrdiff_t pitch = map.row_stride ? map.row_stride : step * map.width;
-        for (int end = lane + lanes_of(pair.target->channels[guide]); lane < end; ++lane)
-            for (int y = 0; map.data && y < size.height; ++y)
-                for (int x = 0; x < size.width; ++x) finest.at(y, x)[lane] = map.data[y * pitch + x * step];
-    }
-    return finest;
-}
-
 class PairSearch {
 public:
     PairSearch(const ebs_pair& pair, const ebs_plan& plan, bool bounded, bool trace, Isa isa, Pool& pool,
                SweepReport report)
         : pair_(pair), plan_(plan), isa_(isa), pool_(pool), report_(std::move(report)), bounded_(bounded), trace_(trace),
-          source_masks_(detail::mask_pyramid(pair.source_mask, pair.source->levels[0].size, plan.levels)),
-          target_masks_(detail::mask_pyramid(pair.target_mask, pair.target->levels[0].size, plan.levels)) {
+          source_masks_(mask_pyramid(pair.source_mask, pair.source->levels[0].size, plan.levels)),
+          target_masks_(mask_pyramid(pair.target_mask, pair.target->levels[0].size, plan.levels)) {
         if (pair.style.data) {
             Lanes finest(pair.source->levels[0].size, plan.style_lanes);
             pack(pair.style, 0, finest);
@@ -128,6 +93,8 @@ private:
         // All patches on one pixel must stay far from overflow.
         const double limit = 1e18 / (area * area * double(level.size().pixels()));
         level.occupancy_price = float(std::min(price, limit));
+        // Where all guides are flat, bands that search at once like the same free places; a clip's frames have few of them.
+        level.alike = plan_.preset == EBS_GENERIC ? 1.5f : 1;
         level.occupancy = Occupancy(level.source.size, level.geometry.patch);
     }
 
@@ -231,12 +198,15 @@ private:
             if (level.has_style()) vote_style(level, plan_.stop_threshold, pool_);
             if (round == 0 && adopt && pair_.init_nnf_yx) adopt_given(level, l);
             if (round == 0 && level.occupancy_price > 0) level.occupancy.count(level.nnf);
+            const double round_energy = mean;
             for (int k = 0; k < steps.sweeps; ++k) {
                 const uint32_t seed = scramble(plan_.seed, uint32_t(((l * 1024) + round) * 1024 + k + 2));
                 const double before = mean;
                 mean = sweep(level, {(k + round * steps.sweeps) % 2 == 0, seed, steps.random_candidates,
-                                     steps.random_radius, mean},
+                                     steps.random_radius, mean, round_energy},
                              pool_);
+                const bool cheap = level.occupancy_price == 0 && level.size().pixels() < kCostlyLevel;
+                if (cheap && round * steps.sweeps + k == 1) search_outliers(level, mean, pool_);
                 double energy = std::numeric_limits<double>::quiet_NaN();
                 if (trace_) energy = total_energy(level);
                 if (!report_(l, round, k, level.size().pixels(), energy))

@@ -43,6 +43,7 @@ struct Level {
     Mask awake;                     // patches whose style moved in the last vote; empty: all
     Occupancy occupancy;
     float occupancy_price = 0;      // integer energy for each unit of overlap; 0: no occupancy term
+    float alike = 1;                // how many patches are taken to make each move, in one part of the search
 
     Size size() const { return target.size; }
     bool has_style() const { return style_lanes > 0; }
@@ -98,20 +99,18 @@ inline void vote_style(Level& level, int stop_threshold, Pool& pool) {
     for (size_t group = 0; group < level.ballots.size(); ++group) {
         const int first = int(group) * kVoteChannels, channels = std::min(kVoteChannels, level.style_channels - first);
         for_vote_bands(pool, size.height, [&](int begin, int end) {
-            int32_t votes = 0;
-            double inverse = 0;
             vote_rows(level.ballots[group], level.nnf.data(), size, begin, end, nullptr, level.accumulate,
-                      [&](int y, int x, const int32_t* sums) {
-                          if (sums[kVoteChannels] != votes) inverse = 1.0 / (votes = sums[kVoteChannels]);
-                          uint8_t* to = level.target.pixel(y, x) + 4 * level.guide_lanes + first;
-                          int most = 0;
-                          for (int c = 0; c < channels; ++c) {
-                              const uint8_t mean = mean_vote(sums[c], inverse) ^ level.target.flip;
-                              const int change = int(int8_t(mean)) - int(int8_t(to[c]));
-                              most = std::max(most, change < 0 ? -change : change);
-                              to[c] = mean;
+                      [&](int y, const uint8_t* means) {
+                          uint8_t* to = level.target.pixel(y, 0) + 4 * level.guide_lanes + first;
+                          for (int x = 0; x < size.width; ++x, to += level.target.pixel_bytes(), means += 4) {
+                              int most = 0;
+                              for (int c = 0; c < channels; ++c) {
+                                  const uint8_t mean = means[c] ^ level.target.flip;
+                                  most = std::max(most, std::abs(int(int8_t(mean)) - int(int8_t(to[c]))));
+                                  to[c] = mean;
+                              }
+                              if (watch) moved[size_t(y) * size.width + x] |= most > stop_threshold;
                           }
-                          if (watch) moved[size_t(y) * size.width + x] |= most > stop_threshold;
                       });
         });
     }

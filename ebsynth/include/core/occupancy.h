@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdlib>
+#include <cstring>
+#include <memory>
 #include <vector>
 
 #include "parallel.h"
@@ -21,17 +23,10 @@ public:
         : source_(source), patch_(patch), pitch_(source.width + 2 * (patch - 1)),
           overlap_(size_t(pitch_) * (source.height + 2 * (patch - 1))) {}
 
-    // What the patch at n shares with all used ones but the one that now sits at `own`.
-    float others_at(Point n, Point own) const {
-        const int dy = std::abs(n.y - own.y), dx = std::abs(n.x - own.x);
-        const float self = dy < patch_ && dx < patch_ ? float((patch_ - dy) * (patch_ - dx)) : 0.0f;
-        return overlap_[size_t(n.y + patch_ - 1) * pitch_ + n.x + patch_ - 1] - self;
-    }
-
-    // `share` patches are taken to move alike.
-    void move(Point from, Point to, float share) {
-        add(from, -share);
-        add(to, share);
+    void move(Point from, Point to) {
+        const auto row = [this](int y) { return &overlap_[size_t(y) * pitch_]; };
+        add(patch_, from, -1, row);
+        add(patch_, to, 1, row);
     }
 
     void count(const std::vector<Point>& nnf) {
@@ -44,11 +39,15 @@ public:
     }
 
 private:
-    void add(Point n, float sign) {
-        const int reach = patch_ - 1;
+    friend class OccupancyView;
+
+    // The patch at n, in the rows that `row_at` gives.
+    template <class RowAt>
+    static void add(int patch, Point n, float sign, const RowAt& row_at) {
+        const int reach = patch - 1;
         for (int dy = -reach; dy <= reach; ++dy) {
-            float* row = &overlap_[size_t(n.y + dy + reach) * pitch_ + n.x];
-            const float height = sign * float(patch_ - (dy < 0 ? -dy : dy));
+            float* row = row_at(n.y + dy + reach) + n.x;
+            const float height = sign * float(patch - (dy < 0 ? -dy : dy));
             for (int i = 0; i < reach; ++i) row[i] += height * float(i + 1);
             for (int i = reach; i <= 2 * reach; ++i) row[i] += height * float(2 * reach + 1 - i);
         }
@@ -85,6 +84,52 @@ private:
     Size source_{0, 0};
     int patch_ = 0, pitch_ = 0;
     std::vector<float> overlap_;
+};
+
+// The occupancy as a part of the search sees it that moves patches while others read what they left: rows are copied when
+// they are first written. Moves stay near, so that few are.
+class OccupancyView {
+public:
+    explicit OccupancyView(const Occupancy& shared)
+        : shared_(shared), rows_(shared.overlap_.size() / size_t(shared.pitch_)), own_(new float[shared.overlap_.size()]) {
+        for (size_t y = 0; y < rows_.size(); ++y) rows_[y] = &shared.overlap_[y * size_t(shared.pitch_)];
+    }
+
+    // Back to the shared one.
+    void reset() {
+        for (int y : written_) rows_[size_t(y)] = &shared_.overlap_[size_t(y) * size_t(shared_.pitch_)];
+        written_.clear();
+    }
+
+    // What the patch at n shares with all used ones but the one that now sits at `own`.
+    float others_at(Point n, Point own) const {
+        const int patch = shared_.patch_, dy = std::abs(n.y - own.y), dx = std::abs(n.x - own.x);
+        const float self = dy < patch && dx < patch ? float((patch - dy) * (patch - dx)) : 0.0f;
+        return rows_[size_t(n.y + patch - 1)][n.x + patch - 1] - self;
+    }
+
+    // As many patches as `alike` says are taken to make the same move.
+    void move(Point from, Point to, float alike) {
+        const auto row = [this](int y) { return writable(y); };
+        Occupancy::add(shared_.patch_, from, -alike, row);
+        Occupancy::add(shared_.patch_, to, alike, row);
+    }
+
+private:
+    float* writable(int y) {
+        float* own = &own_[size_t(y) * size_t(shared_.pitch_)];
+        if (rows_[size_t(y)] != own) {
+            std::memcpy(own, rows_[size_t(y)], size_t(shared_.pitch_) * sizeof(float));
+            rows_[size_t(y)] = own;
+            written_.push_back(y);
+        }
+        return own;
+    }
+
+    const Occupancy& shared_;
+    std::vector<const float*> rows_;
+    std::unique_ptr<float[]> own_;
+    std::vector<int> written_;
 };
 
 }  // namespace ebs

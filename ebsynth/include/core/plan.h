@@ -42,8 +42,8 @@ inline void check_options(const ebs_options& o) {
     require(o.patch_match_iters >= 0 && o.patch_match_iters <= 1000, "patch-match iterations: 0 (preset) to 1000.");
     require(o.threads >= 0 && o.threads <= 4096, "the number of threads is " + std::to_string(o.threads) +
                                                      "; allowed are 0 (all cores) to 4096.");
-    require(std::isfinite(o.uniformity) && (o.uniformity >= 0 || o.uniformity == -1),
-            "the uniformity is " + number(o.uniformity) + "; it must be 0 or more, or -1 for the preset's.");
+    require(std::isfinite(o.uniformity) && o.uniformity >= 0,
+            "the uniformity is " + number(o.uniformity) + "; it must be 0 or more.");
     require(std::isfinite(o.style_weight) && o.style_weight >= 0,
             "the style's weight is " + number(o.style_weight) + "; it must be 0 or more.");
     require(o.guide_weights || o.guide_weight_count == 0, "guide weights are counted but not given.");
@@ -79,8 +79,8 @@ inline void plan_weights(const ebs_options& o, const std::vector<int>& guide_cha
 // Without a style there is nothing to vote for: one round of more sweeps. A radius of 0 is the whole source.
 inline ebs_level_plan preset_level(int preset, bool style, int level, int longest_side) {
     static const ebs_level_plan plans[2][2][3] = {
-        {{{1, 8, 8, 0}, {1, 8, 8, 0}, {1, 16, 8, 0}}, {{10, 1, 8, 0}, {8, 1, 8, 0}, {12, 2, 8, 0}}},
-        {{{1, 12, 4, 16}, {1, 12, 4, 16}, {1, 16, 4, 64}}, {{8, 1, 3, 16}, {8, 1, 3, 16}, {12, 1, 4, 32}}},
+        {{{1, 11, 8, 0}, {1, 9, 8, 0}, {1, 16, 8, 0}}, {{12, 1, 7, 64}, {9, 1, 8, 0}, {20, 2, 8, 0}}},
+        {{{1, 15, 4, 16}, {1, 13, 4, 16}, {1, 16, 4, 64}}, {{7, 1, 3, 16}, {8, 1, 3, 16}, {12, 1, 4, 32}}},
     };
     ebs_level_plan plan = plans[preset == EBS_VIDEO][style][std::min(level, 2)];
     if (plan.random_radius == 0) plan.random_radius = longest_side;
@@ -89,15 +89,12 @@ inline ebs_level_plan preset_level(int preset, bool style, int level, int longes
 
 // Two frames of a clip match almost one to one by their guides alone. Where a difference of kNotable grey levels all over a
 // patch costs more than all of the uniformity, its bookkeeping changes nothing that could be seen.
-inline double resolve_uniformity(const ebs_options& o, const ebs_pair& pair) {
-    constexpr double kEbsynthDefault = 3500, kNotable = 3;
-    const double wanted = o.uniformity >= 0 ? double(o.uniformity)
-                          : o.preset == EBS_VIDEO && !pair.style.data ? 0
-                                                                      : kEbsynthDefault;
-    if (o.preset == EBS_GENERIC) return wanted;
+inline double resolve_uniformity(const ebs_options& o) {
+    constexpr double kNotable = 3;
+    if (o.preset == EBS_GENERIC) return double(o.uniformity);
     double guides = o.guide_weights ? 0 : 1;
     for (int i = 0; i < o.guide_weight_count; ++i) guides += double(o.guide_weights[i]);
-    return wanted < guides * o.patch_size * o.patch_size * kNotable * kNotable ? 0 : wanted;
+    return o.uniformity < guides * o.patch_size * o.patch_size * kNotable * kNotable ? 0 : double(o.uniformity);
 }
 
 inline ebs_plan make_plan(const ebs_options& o, const ebs_pair& pair) {
@@ -110,7 +107,7 @@ inline ebs_plan make_plan(const ebs_options& o, const ebs_pair& pair) {
     plan.stop_threshold = o.stop_threshold;
     plan.sweeps_fixed = o.patch_match_iters != 0;
     plan.seed = o.seed;
-    plan.uniformity = resolve_uniformity(o, pair);
+    plan.uniformity = resolve_uniformity(o);
     plan.source_border = o.preset == EBS_GENERIC ? o.patch_size / 2 : 0;
     plan_weights(o, pair.source->channels, pair.style.data ? pair.style.channels : 0, plan);
 

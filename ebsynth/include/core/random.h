@@ -3,10 +3,12 @@
 
 #include <cstdint>
 
+#include "host_device.h"
+
 namespace ebs {
 
 // A bijection of 32 bits whose every output bit depends on every input bit.
-inline uint32_t scramble(uint32_t v) {
+EBS_HD uint32_t scramble(uint32_t v) {
     v ^= v >> 16;
     v *= 0x21f0aaadu;
     v ^= v >> 15;
@@ -15,9 +17,11 @@ inline uint32_t scramble(uint32_t v) {
     return v;
 }
 
-inline uint32_t scramble(uint32_t a, uint32_t b) { return scramble(a * 0x9e3779b9u ^ scramble(b)); }
+EBS_HD uint32_t scramble(uint32_t a, uint32_t b) { return scramble(a * 0x9e3779b9u ^ scramble(b)); }
 
 // Uniform in [low, high] from 16 random bits.
-inline int pick(uint32_t bits16, int low, int high) { return low + int((bits16 & 0xffffu) * uint32_t(high - low + 1) >> 16); }
+EBS_HD int pick(uint32_t bits, int low, int high) {
+    return low + int((bits & 0xffffu) * uint32_t(high - low + 1) >> 16);
+}
 
 }  // namespace ebs

@@ -5,50 +5,51 @@
 
 namespace ebs {
 
-// Bands are swept on their own, so that the number of threads cannot matter: a band's first row sees the row before it as
-// it was when the sweep began. These numbers are part of the result.
+// Bands are swept on their own, so that the number of threads cannot matter: a band sees the rows next to it as they were
+// when the sweep began. These numbers are part of the result.
 constexpr int kBandRows = 32;
 
-// With occupancy, bands would crowd onto the same free places: they go slice by slice, tell each other their moves after
-// each, and within a slice take it that one more patch makes each of their moves.
-constexpr int kOccupiedBands = 8, kSliceRows = 8;
-constexpr float kAlike = 2;
+// With occupancy, bands would crowd onto the same free places: they go slice by slice and tell each other their moves after
+// each.
+constexpr int kOccupiedBands = 8, kSliceRows = 16;
 
 // Returns the mean energy of the pixels afterwards, without occupancy.
 inline double sweep(Level& level, const SweepPlan& plan, Pool& pool) {
     const Size size = level.size();
+    const size_t width = size_t(size.width);
     const bool occupied = level.occupancy_price > 0;
     const int band_rows = occupied ? std::max(kBandRows, bands_of(size.height, kOccupiedBands)) : kBandRows;
+    const int slice_rows = occupied ? kSliceRows : band_rows;
     const int bands = bands_of(size.height, band_rows);
-    const bool shared = occupied && bands > 1;
-    std::vector<Point> edges(size_t(bands) * size.width);
+    // The rows above and below each band.
+    std::vector<Point> edges(2 * size_t(bands) * width);
     for (int band = 0; band < bands; ++band) {
-        const int row = plan.forward ? band * band_rows - 1 : (band + 1) * band_rows;
-        if (row >= 0 && row < size.height)
-            std::copy_n(&level.nnf[size_t(row) * size.width], size.width, &edges[size_t(band) * size.width]);
+        const int above = band * band_rows - 1, below = (band + 1) * band_rows;
+        if (above >= 0) std::copy_n(&level.nnf[size_t(above) * width], width, &edges[2 * size_t(band) * width]);
+        if (below < size.height)
+            std::copy_n(&level.nnf[size_t(below) * width], width, &edges[(2 * size_t(band) + 1) * width]);
     }
-    std::vector<double> sums(bands);
-    std::vector<std::vector<Move>> moves(bands);
-    std::vector<Occupancy> copies(shared ? pool.threads() : 0);
-    const int slice_rows = shared ? kSliceRows : band_rows;
+    std::vector<double> sums(static_cast<size_t>(bands));
+    std::vector<std::vector<Move>> moves(sums.size());
+    std::vector<std::unique_ptr<OccupancyView>> views;
+    for (int i = 0; occupied && i < pool.threads(); ++i) views.push_back(std::make_unique<OccupancyView>(level.occupancy));
     for (int slice = 0; slice < band_rows; slice += slice_rows) {
         pool.run(bands, [&](int band, int worker) {
             const int first = band * band_rows, last = std::min(first + band_rows, size.height);
             const int begin = plan.forward ? first + slice : std::max(first, last - slice - slice_rows);
             const int end = plan.forward ? std::min(begin + slice_rows, last) : last - slice;
             if (begin >= end) return;
-            const Point* outside = nullptr;
-            if (slice > 0)
-                outside = &level.nnf[size_t(plan.forward ? begin - 1 : end) * size.width];
-            else if (plan.forward ? begin > 0 : end < size.height)
-                outside = &edges[size_t(band) * size.width];
-            Occupancy* occupancy = occupied ? &level.occupancy : nullptr;
-            if (shared) *(occupancy = &copies[worker]) = level.occupancy;
-            sums[band] += BandSweep(level, plan, occupancy, shared ? kAlike : 1, moves[band]).run(begin, end, outside);
+            const Point* edge = &edges[2 * size_t(band) * width];
+            const Neighbourhood around{begin > first ? &level.nnf[size_t(begin - 1) * width] : begin > 0 ? edge : nullptr,
+                                       end < last          ? &level.nnf[size_t(end) * width]
+                                       : end < size.height ? edge + width
+                                                           : nullptr};
+            OccupancyView* occupancy = occupied ? views[size_t(worker)].get() : nullptr;
+            if (occupancy) occupancy->reset();
+            sums[size_t(band)] += BandSweep(level, plan, occupancy, moves[size_t(band)]).run(begin, end, around);
         });
-        if (!shared) continue;
         for (auto& list : moves) {
-            for (const Move& move : list) level.occupancy.move(move.from, move.to, 1);
+            for (const Move& move : list) level.occupancy.move(move.from, move.to);
             list.clear();
         }
     }

@@ -11,36 +11,40 @@ struct SweepPlan {
     uint32_t seed;
     int random_candidates, random_radius;
     double mean_energy;  // of the level's pixels after the last sweep; 0: not known yet
+    double round_energy; // the same when the round began: who rests in it must not wake with an energy from before the vote
 };
 
 struct Move {
     Point from, to;
 };
 
+// The rows next to those that are swept, or null.
+struct Neighbourhood {
+    const Point *above, *below;
+};
+
 // A patch that moves changes the occupancy of those it leaves and joins too, so that the total changes by twice what it
 // meets itself. Half of that correction keeps more of the guides' order at nearly the same total.
 constexpr float kMovePrice = 1.5f;
 
-// Sweeps rows of a level: each pixel tries its neighbours' correspondences and random ones near its own.
+// A patch whose style stands still rests as long as its energy is below this share of the mean.
+constexpr double kRestingShare = 0.7;
+
+// Sweeps rows of a level: each pixel tries its four neighbours' correspondences and random ones near its own.
 class BandSweep {
 public:
-    BandSweep(Level& level, const SweepPlan& plan, Occupancy* occupancy, float share, std::vector<Move>& moves)
-        : level_(level), plan_(plan), occupancy_(occupancy), share_(share), price_(kMovePrice * level.occupancy_price),
-          moves_(moves), width_(level.size().width) {}
+    BandSweep(Level& level, const SweepPlan& plan, OccupancyView* occupancy, std::vector<Move>& moves)
+        : level_(level), plan_(plan), occupancy_(occupancy), price_(kMovePrice * level.occupancy_price), moves_(moves),
+          width_(level.size().width) {}
 
-    // `outside` is the row next to the first one, or null; returns the sum of the energies without occupancy.
-    double run(int begin, int end, const Point* outside) {
+    // Returns the sum of the energies without occupancy.
+    double run(int begin, int end, const Neighbourhood& around) {
         double sum = 0;
-        const int step = plan_.forward ? 1 : -1;
-        const Point* before = outside;
         for (int i = 0; i < end - begin; ++i) {
             const int y = plan_.forward ? begin + i : end - 1 - i;
-            Point* row = &level_.nnf[size_t(y) * width_];
-            for (int k = 0; k < width_; ++k) {
-                const int x = plan_.forward ? k : width_ - 1 - k;
-                sum += double(visit(y, x, k ? &row[x - step] : nullptr, before ? &before[x] : nullptr, step));
-            }
-            before = row;
+            const Point* row = &level_.nnf[size_t(y) * width_];
+            const Neighbourhood beside{y > begin ? row - width_ : around.above, y + 1 < end ? row + width_ : around.below};
+            for (int k = 0; k < width_; ++k) sum += double(visit(y, plan_.forward ? k : width_ - 1 - k, beside));
         }
         return sum;
     }
@@ -57,7 +61,7 @@ private:
     }
 
     // Tries the neighbours' correspondences and random ones; returns the energy of the one kept.
-    int64_t visit(int y, int x, const Point* beside, const Point* above, int step) {
+    int64_t visit(int y, int x, const Neighbourhood& rows) {
         const size_t id = size_t(y) * width_ + x;
         if (rests(id)) return level_.energy[id] == kUnknown ? 0 : level_.energy[id];
         current_ = start_ = level_.nnf[id];
@@ -67,11 +71,15 @@ private:
         const auto offer = [&](int ny, int nx) {
             if (!inside(ny, nx)) return;
             const Point n{int16_t(ny), int16_t(nx)};
-            if (n == current_ || (count == 2 && n == candidates[1]) || !level_.allows(n)) return;
-            candidates[count++] = n;
+            for (int i = 0; i < count; ++i)
+                if (n == candidates[i]) return;
+            if (level_.allows(n)) candidates[count++] = n;
         };
-        if (beside) offer(beside->y, beside->x + step);
-        if (above) offer(above->y + step, above->x);
+        const Point* here = &level_.nnf[id];
+        if (x > 0) offer(here[-1].y, here[-1].x + 1);
+        if (x + 1 < width_) offer(here[1].y, here[1].x - 1);
+        if (rows.above) offer(rows.above[x].y + 1, rows.above[x].x);
+        if (rows.below) offer(rows.below[x].y - 1, rows.below[x].x);
         const bool known = level_.energy_is_current && level_.energy[id] != kUnknown;
         if (known)
             energy_ = level_.energy[id];
@@ -111,17 +119,17 @@ private:
         if (!(current_ == start_)) {
             level_.nnf[id] = current_;
             if (occupancy_) {
-                occupancy_->move(start_, current_, share_);
+                occupancy_->move(start_, current_, level_.alike);
                 moves_.push_back({start_, current_});
             }
         }
         return energy_;
     }
 
-    // What the caller fixed, and what the last vote left as it was unless its energy is above the mean.
+    // What the caller fixed, and what the last vote left as it was unless its energy is high.
     bool rests(size_t id) const {
         if (!level_.target_mask.empty() && !level_.target_mask[id]) return true;
-        return !level_.awake.empty() && !level_.awake[id] && double(level_.energy[id]) <= plan_.mean_energy;
+        return !level_.awake.empty() && !level_.awake[id] && double(level_.energy[id]) <= kRestingShare * plan_.round_energy;
     }
 
     // A good match is seldom bettered: of those below a tenth of the mean only every fourth is tried once.
@@ -129,13 +137,14 @@ private:
         if (plan_.mean_energy <= 0) return plan_.random_candidates;
         const double energy = double(energy_), mean = plan_.mean_energy;
         const int count = energy < 0.1 * mean   ? ((bits & 3) == 0 ? 1 : 0)
-                          : energy < 0.5 * mean ? 1
+                          : energy < mean       ? 1
                           : energy < 2 * mean   ? plan_.random_candidates
                                                 : 2 * plan_.random_candidates;
         return std::min(count, Level::kMaxCandidates);
     }
 
     void keep_better(Point n, int64_t energy) {
+        if (energy >= total_) return;
         const int64_t total = energy + occupancy_of(n);
         if (total >= total_) return;
         current_ = n, energy_ = energy, total_ = total;
@@ -168,8 +177,8 @@ private:
 
     Level& level_;
     const SweepPlan& plan_;
-    Occupancy* occupancy_;
-    const float share_, price_;
+    OccupancyView* occupancy_;
+    const float price_;
     std::vector<Move>& moves_;
     const int width_;
     Point start_{0, 0}, current_{0, 0};

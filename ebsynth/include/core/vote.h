@@ -68,7 +68,7 @@ __attribute__((target("avx512f,avx512bw,avx512vl"))) inline void accumulate_avx5
     for (int row = 0; row < patch; ++row, source += pitch) {
         int32_t* to = rows[row] + at;
         for (int i = 0; i < count; i += 4) {
-            const __m512i from = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source + i)));
+            const __m512i from = _mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(source + i)));
             const __m512i weight = _mm512_loadu_si512(wide + 4 * i);
             _mm512_storeu_si512(to + 4 * i,
                                 _mm512_add_epi32(_mm512_loadu_si512(to + 4 * i), _mm512_madd_epi16(from, weight)));
@@ -86,11 +86,28 @@ inline AccumulateFn choose_accumulate(Isa isa) {
     return accumulate_portable;
 }
 
-// The mean of a pixel's votes, rounded half up. The products are off by less than 1e-12 and a mean that is no tie by more
-// than 1e-7 from one, so that the small addend makes the rounding exact.
-inline uint8_t mean_vote(int32_t sum, double inverse) { return uint8_t(double(sum) * inverse + (0.5 + 1e-9)); }
+// The means of a row's votes, rounded half up: four bytes a pixel, of which the fourth has no meaning. A mean is off by less
+// than 1e-12, one that is no tie by more than 1e-7 from one: the small addend makes the rounding exact.
+inline void weighted_means(const int32_t* sums, int width, uint8_t* means) {
+    for (int x = 0; x < width; ++x, sums += 4, means += 4) {
+        const double inverse = 1.0 / double(sums[kVoteChannels]);
+        for (int c = 0; c < 4; ++c) means[c] = uint8_t(double(sums[c]) * inverse + (0.5 + 1e-9));
+    }
+}
 
-// Votes the rows [begin, end) and hands each pixel's sums (three channels, count) to paint(y, x, sums).
+// The same of at most 33 * 33 votes without weights, where a float will do: sums stay below 2^24, a mean is off by less
+// than 1e-4 and one that is no tie by more than 4e-4 from one.
+inline void plain_means(const int32_t* sums, int width, uint8_t* means) {
+    static_assert(EBS_MAX_PATCH * EBS_MAX_PATCH <= 1100, "");
+    for (int x = 0; x < width; ++x, sums += 4, means += 4) {
+        const float inverse = 1.0f / float(sums[kVoteChannels]);
+        int32_t whole[4];
+        for (int c = 0; c < 4; ++c) whole[c] = int32_t(float(sums[c]) * inverse + (0.5f + 1.5e-4f));
+        for (int c = 0; c < 4; ++c) means[c] = uint8_t(whole[c]);
+    }
+}
+
+// Votes the rows [begin, end) and hands their means, four bytes a pixel, to paint(y, means).
 // Neighbours with one offset to their sources vote as one run: their patches bring the same pixels, so that a run costs its
 // length plus a patch for each row, not a patch for each pixel. `weights` (one a pixel, at most 256) may be null.
 template <class Paint>
@@ -100,6 +117,7 @@ void vote_rows(const Ballot& ballot, const Point* nnf, Size size, int begin, int
     const size_t row_sums = size_t(width + 2 * reach + 16) * 4;
     std::vector<int32_t> sums(row_sums * patch), wide(row_sums), before(size_t(width) + 1);
     std::vector<int32_t*> rows(patch);
+    std::vector<uint8_t> means(4 * size_t(width));
     const auto ring = [&](int y) { return &sums[size_t((y % patch + patch) % patch) * row_sums]; };
     for (int y = begin - reach; y < end + reach; ++y) {
         if (y >= 0 && y < size.height) {
@@ -125,8 +143,10 @@ void vote_rows(const Ballot& ballot, const Point* nnf, Size size, int begin, int
         }
         const int done = y - reach;
         int32_t* row = ring(done);
-        if (done >= begin && done < end)
-            for (int x = 0; x < width; ++x) paint(done, x, row + 4 * (x + reach));
+        if (done >= begin && done < end) {
+            (weights ? weighted_means : plain_means)(row + 4 * reach, width, means.data());
+            paint(done, means.data());
+        }
         std::fill_n(row, row_sums, 0);
     }
 }
@@ -152,12 +172,10 @@ void vote_image(Size source, int channels, const Channel& channel, const Point* 
         const int group = std::min(kVoteChannels, channels - first);
         const Ballot ballot(source, patch / 2, group, [&](int y, int x) { return channel(y, x) + first; });
         for_vote_bands(pool, size.height, [&](int begin, int end) {
-            int32_t votes = 0;
-            double inverse = 0;
-            vote_rows(ballot, nnf, size, begin, end, weights, accumulate, [&](int y, int x, const int32_t* sums) {
-                if (sums[kVoteChannels] != votes) inverse = 1.0 / (votes = sums[kVoteChannels]);
-                uint8_t* to = voted + (size_t(y) * size.width + x) * channels + first;
-                for (int c = 0; c < group; ++c) to[c] = mean_vote(sums[c], inverse);
+            vote_rows(ballot, nnf, size, begin, end, weights, accumulate, [&](int y, const uint8_t* means) {
+                uint8_t* to = voted + size_t(y) * size.width * channels + first;
+                for (int x = 0; x < size.width; ++x, to += channels, means += 4)
+                    for (int c = 0; c < group; ++c) to[c] = means[c];
             });
         });
     }

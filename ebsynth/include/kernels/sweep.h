@@ -89,8 +89,8 @@ struct Sweep {
         if (!state.target.size.holds(y, x)) return;
         const size_t id = state.target.size.at(y, x);
         const Point start = before.of(p.block_z)[id];
-        if (!plan.everyone && ((state.awake && !state.awake.of(p.block_z)[id]) ||
-                               (state.target_mask && !state.target_mask.of(p.block_z)[id]))) {
+        if (!plan.everyone &&
+            (rests(p.block_z, id) || (state.target_mask && !state.target_mask.of(p.block_z)[id]))) {
             after.of(p.block_z)[id] = start;
             return;
         }
@@ -119,8 +119,10 @@ struct Sweep {
 
         uint32_t bits = scramble(uint32_t(state.target.size.at(y, x - p.thread % kSharers * plan.spread)), plan.seed);
         const int wanted = random_count(p.block_z, best.energy, bits);
-        for (int k = 0, radius = plan.random_radius; k < wanted; ++k) {
-            const Extent size = state.source.size;
+        // A pixel in trouble looks everywhere.
+        const Extent size = state.source.size;
+        const int widest = wanted > plan.random_candidates ? max_of(size.height, size.width) : plan.random_radius;
+        for (int k = 0, radius = widest; k < wanted; ++k) {
             const int border = state.border;
             const Point n = point(pick(bits >> 16, max_of(best.point.y - radius, border),
                                        min_of(best.point.y + radius, size.height - 1 - border)),
@@ -128,7 +130,7 @@ struct Sweep {
                                        min_of(best.point.x + radius, size.width - 1 - border)));
             bits = scramble(bits);
             if (!(n == best.point) && state.admits(p.block_z, n.y, n.x)) offer(p.block_z, score, n, best);
-            radius = radius > 3 ? radius / 4 : k >= plan.random_candidates - 1 ? plan.random_radius : 1;
+            radius = radius > 3 ? radius / 4 : radius > 1 ? 1 : widest;
         }
         energy = best.energy;
         after.of(p.block_z)[id] = best.point;
@@ -178,12 +180,23 @@ private:
         if (energy < limit) best = {n, best.start, energy, energy + occupancy};
     }
 
+    // What the last vote left as it was, unless its energy is high.
+    EBS_HD bool rests(int pair, size_t id) const {
+        if (!state.awake || state.awake.of(pair)[id]) return false;
+        const int64_t mean = mean_energy(pair);
+        return mean == 0 || 10 * (state.energy.of(pair)[id] >> kSumShift) <= 7 * mean;
+    }
+
+    // After the last sweep; 0: not known.
+    EBS_HD int64_t mean_energy(int pair) const {
+        return state.total ? int64_t(*state.total.of(pair) / state.target.size.pixels()) : 0;
+    }
+
     // A good match is seldom bettered: of those below a tenth of the mean only every fourth is tried once.
     EBS_HD int random_count(int pair, int64_t energy, uint32_t bits) const {
         const int usual = plan.random_candidates;
-        const unsigned long long total = state.total ? *state.total.of(pair) : 0;
-        if (usual == 0 || total == 0) return usual;
-        const int64_t mean = int64_t(total / state.target.size.pixels());
+        const int64_t mean = mean_energy(pair);
+        if (usual == 0 || mean == 0) return usual;
         energy >>= kSumShift;
         const int count = 10 * energy < mean  ? ((bits & 3) == 0 ? 1 : 0)
                           : 2 * energy < mean ? 1

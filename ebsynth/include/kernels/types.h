@@ -9,12 +9,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../core/host_device.h"
+#include "../core/random.h"
+
 #ifdef __CUDACC__
-#define EBS_HD __host__ __device__ __forceinline__
 #define EBS_UNROLL _Pragma("unroll")
 #define EBS_UNROLL_SOME _Pragma("unroll 4")
 #else
-#define EBS_HD inline
 #define EBS_UNROLL
 #define EBS_UNROLL_SOME
 #endif
@@ -97,23 +98,6 @@ EBS_HD void add_to(uint32_t* sum, uint32_t value) {
 #else
     *sum += value;
 #endif
-}
-
-// Randomness as a function of place and time, as the CPU's search has it.
-EBS_HD uint32_t scramble(uint32_t v) {
-    v ^= v >> 16;
-    v *= 0x21f0aaadu;
-    v ^= v >> 15;
-    v *= 0x735a2d97u;
-    v ^= v >> 15;
-    return v;
-}
-
-EBS_HD uint32_t scramble(uint32_t a, uint32_t b) { return scramble(a * 0x9e3779b9u ^ scramble(b)); }
-
-// Uniform in [low, high] from 16 random bits.
-EBS_HD int pick(uint32_t bits, int low, int high) {
-    return low + int((bits & 0xffffu) * uint32_t(high - low + 1) >> 16);
 }
 
 }  // namespace kernels
