@@ -63,7 +63,8 @@ class Grains:
 
 def _pixel(y: Floats, x: Floats, width: int) -> NDArray[Any]:
     """The number of the pixel that a position lies in. Halves go up: to even, two neighbours would share a pixel."""
-    return np.floor(y + 0.5).astype(np.int64) * width + np.floor(x + 0.5).astype(np.int64)
+    row, column = np.floor(y + 0.5).astype(np.int64), np.floor(x + 0.5).astype(np.int64)
+    return np.asarray(row * width + column)
 
 
 def ride(motions: Iterable[Motion], fresh: Fresh) -> Iterator[Grains]:

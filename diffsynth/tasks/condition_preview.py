@@ -31,7 +31,9 @@ def preview(config: StylizeConfig, runtime: Runtime, path: Path, progress: Progr
     """
     if not config.controlnets:
         raise ConfigError(['"controlnets" is empty: there is nothing to preview.'])
-    processors = [net.processor_config and net.processor_config.build(runtime) for net in config.controlnets]
+    processors = [
+        None if net.processor_config is None else net.processor_config.build(runtime) for net in config.controlnets
+    ]
     ready = ReadyCondition(config.reader(), None)
     clip = config.reader().open(config.input_video)
     with tempfile.TemporaryDirectory(prefix="diffsynth-") as name:
