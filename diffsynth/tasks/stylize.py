@@ -230,8 +230,23 @@ class StylizeConfig(ClipTaskConfig):
             disk,
             memory_bytes=foreseen.memory_bytes,
             downloads=tuple(each for each in ids if not hub.is_cached(each)),
-            remarks=(*plain.remarks, *moved, *foreseen.remarks),
+            remarks=(*plain.remarks, *moved, *foreseen.remarks, *self._without_effect()),
         )
+
+    def _without_effect(self) -> Iterator[str]:
+        """Settings that say nothing beside the others."""
+
+        def changed(name: str) -> bool:
+            return bool(getattr(self, name) != type(self).model_fields[name].default)
+
+        if changed("halo") and self.attention_mode == "window":
+            yield '"halo" makes no difference to "attention_mode": "window".'
+        for name in ("smoother_interval", "ignore_smoother_steps"):
+            if changed(name) and self.smoother is None:
+                yield f'"{name}" makes no difference without a "smoother".'
+        kept = int(self.num_inference_steps * self.img2img_strength)
+        if self.smoother is not None and self.ignore_smoother_steps >= kept:
+            yield f'"ignore_smoother_steps" is {self.ignore_smoother_steps} of {kept} steps: "smoother" is never asked.'
 
     def _load(self) -> Load:
         def folder(reference: str) -> Path | None:

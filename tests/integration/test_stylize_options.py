@@ -586,6 +586,26 @@ def test_models_of_the_hub_tell_no_memory(
     assert found["downloads"] == ["owner/model", "owner/net"]
 
 
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"halo": 3, "attention_mode": "window"}, '"halo" makes no difference to "attention_mode": "window".'),
+        ({"smoother_interval": 5}, '"smoother_interval" makes no difference without a "smoother".'),
+        ({"ignore_smoother_steps": 1}, '"ignore_smoother_steps" makes no difference without a "smoother".'),
+        (
+            {"smoother": "FastBlendSmoother", "ignore_smoother_steps": 2, "img2img_strength": 0.5},
+            '"ignore_smoother_steps" is 2 of 2 steps: "smoother" is never asked.',
+        ),
+    ],
+)
+def test_settings_without_effect_are_told(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: dict[str, Any], words: str
+) -> None:
+    assert words in predicted(bench, tmp_path, capsys, **keys)["remarks"]
+    fitting = {"halo": 3, "smoother": "FastBlendSmoother", "smoother_interval": 5, "ignore_smoother_steps": 1}
+    assert len(predicted(bench, tmp_path, capsys, **fitting)["remarks"]) == 1, "that of the memory"
+
+
 def test_latents_of_two_steps_and_no_more(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
