@@ -586,6 +586,9 @@ def test_models_of_the_hub_tell_no_memory(
     assert found["downloads"] == ["owner/model", "owner/net"]
 
 
+PICTURE = "a picture"
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
@@ -596,12 +599,18 @@ def test_models_of_the_hub_tell_no_memory(
             {"smoother": "FastBlendSmoother", "ignore_smoother_steps": 2, "img2img_strength": 0.5},
             '"ignore_smoother_steps" is 2 of 2 steps: "smoother" is never asked.',
         ),
+        (
+            {"frames_reference": [PICTURE]},
+            '"frames_reference" makes no difference: "combine_pattern" names none of them.',
+        ),
+        ({"style_image": PICTURE}, '"style_image" makes no difference: no ControlNet has the shuffle processor.'),
     ],
 )
 def test_settings_without_effect_are_told(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: dict[str, Any], words: str
 ) -> None:
-    assert words in predicted(bench, tmp_path, capsys, **keys)["remarks"]
+    text = json.dumps(keys).replace(PICTURE, str(bench.folder / "reference.png"))
+    assert words in predicted(bench, tmp_path, capsys, **json.loads(text))["remarks"]
     fitting = {"halo": 3, "smoother": "FastBlendSmoother", "smoother_interval": 5, "ignore_smoother_steps": 1}
     assert len(predicted(bench, tmp_path, capsys, **fitting)["remarks"]) == 1, "that of the memory"
 
