@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import PIL.Image
@@ -16,12 +17,19 @@ MARGIN, LINE = 8, 24
 WHITE, GREY = (255, 255, 255), (32, 32, 32)
 
 
+class Pictures(Protocol):
+    """Pictures that are looked at one by one: a list, or a store on disk."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, position: int, /) -> Image: ...
+
+
 @dataclass(frozen=True)
 class Column:
     """The maps of one processor, from top to bottom."""
 
     title: str
-    pictures: Sequence[Image]
+    pictures: Pictures
 
 
 def sheet(columns: Sequence[Column]) -> Image:
@@ -39,7 +47,7 @@ def sheet(columns: Sequence[Column]) -> Image:
     for number, column in enumerate(columns):
         x = MARGIN + number * step_x
         pen.text((x, MARGIN // 2), column.title, WHITE, font)
-        for row, picture in enumerate(column.pictures):
-            small = PIL.Image.fromarray(picture).resize(cell, PIL.Image.Resampling.LANCZOS)
+        for row in range(len(column.pictures)):
+            small = PIL.Image.fromarray(column.pictures[row]).resize(cell, PIL.Image.Resampling.LANCZOS)
             canvas.paste(small, (x, LINE + MARGIN + row * step_y))
     return np.array(canvas)

@@ -69,7 +69,9 @@ class Runtime:
         import torch
 
         if self.torch_device().type == "cuda":
-            return int(torch.cuda.mem_get_info()[0])
+            # What torch keeps of the clip before is not free to others, but is to us.
+            kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+            return int(torch.cuda.mem_get_info()[0] + kept)
         return free_host_memory()
 
     def thread_count(self) -> int:

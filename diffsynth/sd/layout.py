@@ -52,11 +52,6 @@ class CheckpointLayout:
         """Tells its parts from another checkpoint's; the autoencoder, which may come from elsewhere, is left out."""
         return glance(file for part in PARTS if part != "vae" for file in _held(self.folder / part))
 
-    @property
-    def weight_bytes(self) -> int:
-        """What the denoiser's and the autoencoder's files hold."""
-        return sum(file_bytes(self.folder / part) for part in ("unet", "vae"))
-
 
 def checkpoint_folder(reference: str) -> Path:
     """The local folder of a checkpoint; from the hub only what diffusers needs is fetched."""
@@ -213,12 +208,12 @@ def check_controlnet(net: Settings, unet: Settings, where: Path, checkpoint: str
             )
 
 
-def file_bytes(folder: Path) -> int:
-    """What a network's weight files hold; of several copies in other formats the first counts."""
+def weight_files(folder: Path) -> list[Path]:
+    """The files that a network is loaded from; of several copies in other formats the first counts."""
     half = weight_variant(folder) == HALF
     for suffix in ("safetensors", "bin"):
         found = [each for each in folder.glob(f"*.{suffix}") if "ema" not in each.name]
-        files = [each for each in found if (f".{HALF}" in each.name) == half]
+        files = sorted(each for each in found if (f".{HALF}" in each.name) == half)
         if files:
-            return sum(each.stat().st_size for each in files)
-    return 0
+            return files
+    return []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffsynth.attention.patterns import Entry, shared_batch, window_batch
-from diffsynth.sd.layout import LATENT_SCALE, Settings, file_bytes, floored, read_settings
+from diffsynth.sd.layout import LATENT_SCALE, Settings, floored, read_settings, weight_files
 from diffsynth.sd.memory import KEPT_BYTES, LARGEST_CHUNK, Demand, demand
 from diffsynth.tasks.base import Prediction
 
@@ -78,13 +78,13 @@ def rows(load: Load, chunk: int, frames: int | None) -> int:
 
 def _on_device(folder: Path, itemsize: int) -> int:
     """A network's weights in the run's precision. The first file's header tells which one it was saved in."""
-    file = next(iter(sorted(folder.glob("*.safetensors"))), None)
+    files = weight_files(folder)
     saved = 4
-    if file is not None:
-        with file.open("rb") as opened:
+    if files and files[0].suffix == ".safetensors":
+        with files[0].open("rb") as opened:
             head = opened.read(1 << 16)
         saved = 2 if b'"F16"' in head or b'"BF16"' in head else 4
-    return file_bytes(folder) * itemsize // saved
+    return sum(each.stat().st_size for each in files) * itemsize // saved
 
 
 def _size(count: int) -> str:

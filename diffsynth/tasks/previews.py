@@ -33,5 +33,5 @@ def preview_store(clip: Clip, count: int, path: Path) -> FrameStore:
 def preview_sheet(source: FrameStore, rendered: FrameStore, folder: Path) -> list[Path]:
     """The rendered frames as pictures, and all of them beside their source on one sheet."""
     write_frames(rendered, folder / "frames")
-    write_png(folder / SHEET, sheet([Column("frame", list(source)), Column("stylized", list(rendered))]))
+    write_png(folder / SHEET, sheet([Column("frame", source), Column("stylized", rendered)]))
     return [folder / SHEET, folder / "frames"]

@@ -30,7 +30,7 @@ class ReadyCondition:
             store = reader.store(clip, run, progress, name)
         else:
             store = preview_store(clip, self.preview, run.work(name))
-        if len(store) not in (1, len(frames)):
+        if len(store) != (1 if single else len(frames)):
             problem = (
                 f"{path}: this condition has {len(store)} pictures where the clip has {len(frames)} frames, cut in the "
                 'same way ("start", "end", "frame_interval"). It must show the same frames, or be one picture.'

@@ -5,20 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field
 
 from diffsynth import hub
-from diffsynth.attention.patterns import (
-    FIRST,
-    LARGEST,
-    NAMES,
-    REFERENCE,
-    AttentionMode,
-    Backend,
-    Entry,
-    named,
-)
+from diffsynth.attention.patterns import REFERENCE, AttentionMode, Backend, Entry, named
 from diffsynth.config import Contradiction, ModelRef, OptionalPath, Respelled, select
 from diffsynth.config.fields import ExistingPath, hub_id
 from diffsynth.diffusion.schedule import SchedulerName
@@ -32,51 +22,7 @@ from diffsynth.tasks.base import Prediction, Task
 from diffsynth.tasks.clip import ClipTaskConfig
 from diffsynth.tasks.controlnets import LIST_SCHEMAS, ControlNetConfig, join_parallel_lists, select_processor
 from diffsynth.tasks.foresight import Load, foresee
-
-
-def _pattern(value: Any) -> str | tuple[Entry, ...]:
-    if isinstance(value, str):
-        if named(value) is not None:
-            return value
-        raise PydanticCustomError(
-            "path",
-            "{sentence}",
-            {"sentence": f"names no pattern; known are {', '.join(NAMES)} (k and n from 1 to {LARGEST})"},
-        )
-    if isinstance(value, list | tuple) and value and all(map(_is_entry, value)):
-        return tuple(value)
-    raise PydanticCustomError(
-        "path",
-        'must be a list of frame offsets like -1, 0 or 1, "first", or "reference_k" for the k-th of frames_reference; '
-        "or the name of a pattern",
-        {},
-    )
-
-
-def _is_entry(value: Any) -> bool:
-    if isinstance(value, str):
-        return value == FIRST or REFERENCE.fullmatch(value) is not None
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-PatternField = Annotated[
-    Any,
-    BeforeValidator(_pattern),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^(self|first\+previous|seed|sliding\(\d+\)|keys\(\d+\))$"},
-                {
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {
-                        "anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^(first|reference_\d+)$"}]
-                    },
-                },
-            ]
-        }
-    ),
-]
+from diffsynth.tasks.pattern_field import PatternField
 
 
 def _none_is_empty(value: Any) -> Any:
@@ -184,10 +130,7 @@ class StylizeConfig(ClipTaskConfig):
                 )
         for index, net in enumerate(self.controlnets):
             yield from net.contradictions(f"controlnets[{index}]")
-        if (
-            any(net.processor == "ControlnetImageProcesserShuffle" for net in self.controlnets)
-            and self.style_image is None
-        ):
+        if self._shuffles() and self.style_image is None:
             yield Contradiction(
                 ("controlnets", "style_image"),
                 'ControlnetImageProcesserShuffle takes its look from "style_image", which is not given.\n  '
@@ -198,6 +141,9 @@ class StylizeConfig(ClipTaskConfig):
                 ("extra_deflickering_range", "post_smoother"),
                 '"extra_deflickering_range" and "post_smoother" both smooth the finished frames. Keep one of them.',
             )
+
+    def _shuffles(self) -> bool:
+        return any(net.processor == "ControlnetImageProcesserShuffle" for net in self.controlnets)
 
     def pattern(self) -> tuple[Entry, ...]:
         """The pattern's entries, whatever it was called."""
@@ -230,8 +176,27 @@ class StylizeConfig(ClipTaskConfig):
             disk,
             memory_bytes=foreseen.memory_bytes,
             downloads=tuple(each for each in ids if not hub.is_cached(each)),
-            remarks=(*plain.remarks, *moved, *foreseen.remarks),
+            remarks=(*plain.remarks, *moved, *foreseen.remarks, *self._without_effect()),
         )
+
+    def _without_effect(self) -> Iterator[str]:
+        """Settings that say nothing beside the others."""
+
+        def changed(name: str) -> bool:
+            return bool(getattr(self, name) != type(self).model_fields[name].default)
+
+        if changed("halo") and self.attention_mode == "window":
+            yield '"halo" makes no difference to "attention_mode": "window".'
+        for name in ("smoother_interval", "ignore_smoother_steps"):
+            if changed(name) and self.smoother is None:
+                yield f'"{name}" makes no difference without a "smoother".'
+        if self.frames_reference and not any(REFERENCE.fullmatch(str(entry)) for entry in self.pattern()):
+            yield '"frames_reference" makes no difference: "combine_pattern" names none of them.'
+        if self.style_image is not None and not self._shuffles():
+            yield '"style_image" makes no difference: no ControlNet has the shuffle processor.'
+        kept = int(self.num_inference_steps * self.img2img_strength)
+        if self.smoother is not None and self.ignore_smoother_steps >= kept:
+            yield f'"ignore_smoother_steps" is {self.ignore_smoother_steps} of {kept} steps: "smoother" is never asked.'
 
     def _load(self) -> Load:
         def folder(reference: str) -> Path | None:

@@ -1,13 +1,14 @@
 """Stylization as a user runs it, against a plain restatement of the seed's algorithm that shares no code with it."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from stylizing import NEGATIVE, PROMPT, Bench, psnr, run
-from window_oracle import OracleNet, WindowJob, shared_frames, window_frames
+from window_oracle import OracleNet, WindowJob, prepare, shared_frames, window_frames
 
 from diffsynth.frames import Image
 from diffsynth.images import read_image
@@ -63,6 +64,29 @@ def test_window_mode_from_a_clip_at_a_strength(bench: Bench, tmp_path: Path) -> 
     keys: dict[str, Any] = {"combine_pattern": [-1, 0, 1], "attention_mode": "window", "img2img_strength": 0.6}
     found = run(bench.config(str(tmp_path), **keys))
     expected = window_frames(job(bench, (-1, 0, 1), strength=0.6))
+    assert np.abs(found.astype(int) - expected).mean() < GREY_LEVELS
+
+
+@pytest.mark.parametrize("mode", ["window", "shared"])
+def test_prompts_of_several_pieces_and_patterns_that_repeat(bench: Bench, mode: str, tmp_path: Path) -> None:
+    """In the seed's two passes each prompt has its own length; in one pass they have the longer one's."""
+    config, nets = two_nets(bench)
+    long, pattern = "a tower in the rain at the sea " * 9, (0, 0, -1, "reference_0", "reference_0")
+    keys: dict[str, Any] = {"controlnets": config, "combine_pattern": list(pattern), "attention_mode": mode}
+    keys |= {"prompt": long, "frames_reference": [str(bench.folder / "reference.png")], "frame_maximum_count": 3}
+    found = run(bench.config(str(tmp_path), **keys))
+    told = WindowJob(
+        bench.model,
+        long,
+        NEGATIVE,
+        bench.frames[:3],
+        pattern,
+        steps=4,
+        nets=tuple(replace(net, conditions=net.conditions[:3]) for net in nets),
+        references=reference(bench),
+    )
+    assert prepare(told, same_chunks=False).positive.shape[1] > prepare(told, same_chunks=False).negative.shape[1]
+    expected = (window_frames if mode == "window" else shared_frames)(told)
     assert np.abs(found.astype(int) - expected).mean() < GREY_LEVELS
 
 

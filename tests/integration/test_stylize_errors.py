@@ -405,6 +405,14 @@ def test_a_condition_of_another_length(case: Case, frames: int) -> None:
     assert f"has {frames} pictures where the clip has 4 frames" in said
 
 
+def test_a_condition_clip_of_which_one_picture_is_left(case: Case) -> None:
+    (case.folder / "depth").mkdir()
+    for position, frame in enumerate(moving_clip(2, 32, 32)):
+        write_png(case.folder / "depth" / f"{position}.png", frame)
+    net = {"model_id": str(case.bench.folder / "plain_net"), "condition": str(case.folder / "depth")}
+    assert "has 1 pictures where the clip has 2 frames" in case.refused(controlnets=[net], frame_interval=2)
+
+
 def test_xformers_that_is_not_installed(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "xformers", None)
     said = case.refused(attention_backend="xformers")

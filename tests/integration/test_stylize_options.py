@@ -17,6 +17,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
+from safetensors.torch import load_file, save_file
 from stylizing import NEGATIVE, PROMPT, Bench, moving_clip, psnr, run, written
 from tiny import save_tiny_sd, save_tiny_sd2
 from transformers import CLIPTextModel
@@ -584,6 +585,53 @@ def test_models_of_the_hub_tell_no_memory(
     assert found["memory_bytes"] is None
     assert found["disk_bytes"] > 0
     assert found["downloads"] == ["owner/model", "owner/net"]
+
+
+def test_copies_of_the_weights_need_no_more_memory(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder holds them in full precision, in both, or in half: on the device all are of the run's."""
+    shutil.copytree(bench.model, tmp_path / "model")
+    found = [predicted(bench, tmp_path, capsys, model_id=str(tmp_path / "model"))["memory_bytes"]]
+    files = [tmp_path / "model" / part / "diffusion_pytorch_model.safetensors" for part in ("unet", "vae")]
+    for file in files:
+        half = {name: each.half() for name, each in load_file(file).items()}
+        save_file(half, file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    found.append(predicted(bench, tmp_path, capsys, model_id=str(tmp_path / "model"))["memory_bytes"])
+    for file in files:
+        file.unlink()
+    found.append(predicted(bench, tmp_path, capsys, model_id=str(tmp_path / "model"))["memory_bytes"])
+    assert found[1] == found[0]
+    assert abs(found[2] / found[0] - 1) < 0.1, "the header is not halved"
+
+
+PICTURE = "a picture"
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"halo": 3, "attention_mode": "window"}, '"halo" makes no difference to "attention_mode": "window".'),
+        ({"smoother_interval": 5}, '"smoother_interval" makes no difference without a "smoother".'),
+        ({"ignore_smoother_steps": 1}, '"ignore_smoother_steps" makes no difference without a "smoother".'),
+        (
+            {"smoother": "FastBlendSmoother", "ignore_smoother_steps": 2, "img2img_strength": 0.5},
+            '"ignore_smoother_steps" is 2 of 2 steps: "smoother" is never asked.',
+        ),
+        (
+            {"frames_reference": [PICTURE]},
+            '"frames_reference" makes no difference: "combine_pattern" names none of them.',
+        ),
+        ({"style_image": PICTURE}, '"style_image" makes no difference: no ControlNet has the shuffle processor.'),
+    ],
+)
+def test_settings_without_effect_are_told(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: dict[str, Any], words: str
+) -> None:
+    text = json.dumps(keys).replace(PICTURE, str(bench.folder / "reference.png"))
+    assert words in predicted(bench, tmp_path, capsys, **json.loads(text))["remarks"]
+    fitting = {"halo": 3, "smoother": "FastBlendSmoother", "smoother_interval": 5, "ignore_smoother_steps": 1}
+    assert len(predicted(bench, tmp_path, capsys, **fitting)["remarks"]) == 1, "that of the memory"
 
 
 def test_latents_of_two_steps_and_no_more(

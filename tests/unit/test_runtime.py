@@ -28,6 +28,14 @@ def test_a_missing_device_is_an_error() -> None:
         Runtime("cuda").torch_device()
 
 
+def test_what_torch_keeps_for_later_is_free_to_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the second clip of a run would find a full device, and go in chunks of one frame."""
+    told = {"is_available": True, "mem_get_info": (10, 100), "memory_reserved": 70, "memory_allocated": 20}
+    for name, value in told.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    assert Runtime("cuda").free_memory() == 60
+
+
 def test_threads() -> None:
     assert Runtime(threads=3).thread_count() == 3
     assert Runtime().thread_count() == available_cores() >= 1
