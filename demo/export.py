@@ -40,6 +40,11 @@ def export(work: Path, to: Path, report: str) -> None:
     CLIPTextModel.from_pretrained(trained / "text_encoder").to(torch.float16).save_pretrained(to / "text_encoder")
     for name in ("tokenizer", "scheduler"):
         shutil.copytree(trained / name, to / name, dirs_exist_ok=True)
+    for settings in to.glob("*/config.json"):
+        # Where the weights were trained is nobody's business.
+        kept = json.loads(settings.read_text(encoding="utf-8"))
+        kept.pop("_name_or_path", None)
+        settings.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     (to / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", encoding="utf-8")
     plan = json.loads((work / "plan.json").read_text(encoding="utf-8"))
     card = CARD.read_text(encoding="utf-8")

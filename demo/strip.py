@@ -22,6 +22,7 @@ from diffsynth.metrics import measure
 from diffsynth.processors.base import Stills
 from diffsynth.runtime import Runtime
 from diffsynth.tasks import DEFAULT_TASK, TASKS
+from diffsynth.tasks.measure import table
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config" / "demo.json"
@@ -68,9 +69,7 @@ def main() -> None:
         alone = rendered(args.work / f"{number}-alone", args.frames, prompt, ALONE)
         found = measure(Stills(source), {"alone": Stills(alone), "ours": Stills(ours)})
         flicker = {name: each["warp_error"] for name, each in found.items()}
-        print(
-            style, {name: {metric: each[metric] for metric in each.curves} for name, each in found.items()}, flush=True
-        )
+        print(style, *table(found), sep="\n", flush=True)
         left = row(f"{style}: ours, warp error {flicker['ours']:.1f}", ours, shown)
         right = row(f"frame by frame, warp error {flicker['alone']:.1f}", alone, shown)
         rows.append(np.concatenate([left, right], axis=1))
