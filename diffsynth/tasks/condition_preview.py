@@ -3,9 +3,6 @@
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import PIL.Image
-
 from diffsynth.cache import ContentCache
 from diffsynth.contact_sheet import Column, sheet
 from diffsynth.errors import ConfigError
@@ -17,6 +14,7 @@ from diffsynth.processors.conditions import condition
 from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
 from diffsynth.progress import Progress
 from diffsynth.runtime import Runtime
+from diffsynth.sized import Resampling, scaled
 from diffsynth.tasks.ready_condition import ReadyCondition
 from diffsynth.tasks.stylize import StylizeConfig
 from diffsynth.video.clip import Clip
@@ -78,8 +76,7 @@ def _source(config: StylizeConfig, setting: ProcessorConfig, frames: Frames) -> 
     if not isinstance(setting, ControlnetImageProcessorShuffleConfig) or config.style_image is None:
         return frames
     style, _ = read_image(config.style_image)
-    size = (frames.width, frames.height)
-    return Stills([np.array(PIL.Image.fromarray(style).resize(size, PIL.Image.Resampling.BICUBIC))])
+    return Stills([scaled(style, frames.height, frames.width, Resampling.BICUBIC)])
 
 
 def _whole(clip: Clip, folder: Path, progress: Progress) -> FrameStore:
