@@ -47,16 +47,21 @@ def two_nets(bench: Bench) -> tuple[list[dict[str, Any]], tuple[OracleNet, ...]]
 PATTERNS: list[tuple[int | str, ...]] = [(0,), (-10000, -1, 0, 1), ("reference_0", -1, 0, 1)]
 
 
+ORACLES = {"window": window_frames, "shared": shared_frames}
+
+
+@pytest.mark.parametrize("mode", ORACLES)
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
-def test_window_mode_is_the_seeds_algorithm(bench: Bench, pattern: tuple[int | str, ...], tmp_path: Path) -> None:
+def test_each_mode_is_its_definition(bench: Bench, pattern: tuple[int | str, ...], mode: str, tmp_path: Path) -> None:
+    """`window` is the seed's algorithm; in `shared` a frame asks its neighbours at the same layer."""
     config, nets = two_nets(bench)
-    keys: dict[str, Any] = {"controlnets": config, "combine_pattern": list(pattern), "attention_mode": "window"}
+    keys: dict[str, Any] = {"controlnets": config, "combine_pattern": list(pattern), "attention_mode": mode}
     references = None
     if "reference_0" in pattern:
         keys["frames_reference"] = [str(bench.folder / "reference.png")]
         references = reference(bench)
     found = run(bench.config(str(tmp_path), **keys))
-    expected = window_frames(job(bench, pattern, nets=nets, references=references))
+    expected = ORACLES[mode](job(bench, pattern, nets=nets, references=references))
     assert np.abs(found.astype(int) - expected).mean() < GREY_LEVELS
 
 
@@ -67,7 +72,7 @@ def test_window_mode_from_a_clip_at_a_strength(bench: Bench, tmp_path: Path) -> 
     assert np.abs(found.astype(int) - expected).mean() < GREY_LEVELS
 
 
-@pytest.mark.parametrize("mode", ["window", "shared"])
+@pytest.mark.parametrize("mode", ORACLES)
 def test_prompts_of_several_pieces_and_patterns_that_repeat(bench: Bench, mode: str, tmp_path: Path) -> None:
     """In the seed's two passes each prompt has its own length; in one pass they have the longer one's."""
     config, nets = two_nets(bench)
@@ -86,20 +91,7 @@ def test_prompts_of_several_pieces_and_patterns_that_repeat(bench: Bench, mode: 
         references=reference(bench),
     )
     assert prepare(told, same_chunks=False).positive.shape[1] > prepare(told, same_chunks=False).negative.shape[1]
-    expected = (window_frames if mode == "window" else shared_frames)(told)
-    assert np.abs(found.astype(int) - expected).mean() < GREY_LEVELS
-
-
-@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
-def test_shared_mode_attends_to_the_same_layer(bench: Bench, pattern: tuple[int | str, ...], tmp_path: Path) -> None:
-    config, nets = two_nets(bench)
-    keys: dict[str, Any] = {"controlnets": config, "combine_pattern": list(pattern), "attention_mode": "shared"}
-    references = None
-    if "reference_0" in pattern:
-        keys["frames_reference"] = [str(bench.folder / "reference.png")]
-        references = reference(bench)
-    found = run(bench.config(str(tmp_path), **keys))
-    expected = shared_frames(job(bench, pattern, nets=nets, references=references))
+    expected = ORACLES[mode](told)
     assert np.abs(found.astype(int) - expected).mean() < GREY_LEVELS
 
 
