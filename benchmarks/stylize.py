@@ -35,9 +35,11 @@ from diffsynth.diffusion.solvers import Exact
 from diffsynth.processors.base import Stills
 from diffsynth.progress import Progress
 from diffsynth.sd.control import ClipMaps, Condition, ControlBranch
+from diffsynth.sd.noise import Noise
 from diffsynth.sd.placement import Placement
-from diffsynth.sd.predict import Neighbourhood, Networks, Noise, Predictor
+from diffsynth.sd.predict import Neighbourhood, Networks, Predictor
 from diffsynth.sd.text import Words
+from diffsynth.tracks import Track
 
 PATTERN = (-10000, -1, 0, 1)
 CLIP, MIDDLE = 10_000, 5_000
@@ -68,17 +70,17 @@ def predictor(networks: Networks, mode: AttentionMode, scales: Sequence[float], 
     generator = torch.Generator().manual_seed(0)
     width = networks.unet.config.block_out_channels[0]
     net = networks.branches[0]
-    branches = tuple(replace(net, scale=scale) for scale in scales)
+    branches = tuple(replace(net, scale=Track.of(scale)) for scale in scales)
     words = torch.randn((1, WORDS, networks.unet.config.cross_attention_dim), generator=generator)
     condition = Still(torch.randn((1, width, latent, latent), generator=generator))
     return Predictor(
         Networks(networks.unet, branches, networks.links, networks.placement),
         (condition,) * len(branches),
         Words(words, words, words.repeat(2, 1, 1)),
-        7.5,
+        Track.of(7.5),
         seed_schedule({}, 20),
         Neighbourhood(mode, PATTERN, 2, CLIP),
-        Noise((4, latent, latent), 0),
+        Noise((4, latent, latent), Track.of(0)),
     )
 
 
@@ -99,7 +101,9 @@ def measure(size: str, chunk: int, side: int, repeats: int) -> None:
     placement = Placement(torch.device("cpu"), torch.float32)
     unet = UNet2DConditionModel(**SIZES[size]).eval().to(memory_format=torch.channels_last)
     net = ControlNetModel.from_unet(unet).eval().to(memory_format=torch.channels_last)
-    networks = Networks.linked(unet, [ControlBranch.of(net, placement, 1.0, 0.0, 1.0)], attention("auto"), placement)
+    networks = Networks.linked(
+        unet, [ControlBranch.of(net, placement, Track.of(1.0), 0.0, 1.0)], attention("auto"), placement
+    )
     tiny_scale = 1e-9  # what it adds is nothing, but it is evaluated, as the seed evaluates a net of scale 0
     shared = predictor(networks, "shared", [1.0], latent)
     for mode in get_args(AttentionMode):  # the first passes touch memory that later ones find

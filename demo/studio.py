@@ -25,10 +25,12 @@ from diffsynth.progress import Progress
 from diffsynth.sd.control import ClipMaps, ControlBranch, embed_clip
 from diffsynth.sd.layout import LATENT_SCALE, CheckpointLayout, read_checkpoint
 from diffsynth.sd.load import channels_last, load_network, load_tokenizer
+from diffsynth.sd.noise import Noise
 from diffsynth.sd.placement import Placement
-from diffsynth.sd.predict import Neighbourhood, Networks, Noise, Predictor
+from diffsynth.sd.predict import Neighbourhood, Networks, Predictor
 from diffsynth.sd.text import encode_prompts
 from diffsynth.sd.vae import Vae
+from diffsynth.tracks import Track
 
 CHUNK = 8
 
@@ -49,7 +51,7 @@ class Studio:
         def load(kind: type, part: str) -> torch.nn.Module:
             return channels_last(load_network(kind, folder / part, placement.dtype))
 
-        branch = ControlBranch.of(load(ControlNetModel, net), placement, 1.0, 0.0, 1.0)
+        branch = ControlBranch.of(load(ControlNetModel, net), placement, Track.of(1.0), 0.0, 1.0)
         return cls(
             layout,
             load_tokenizer(folder / "tokenizer"),
@@ -70,9 +72,9 @@ class Studio:
     ) -> NDArray[np.uint8]:
         """One picture for each of the (N, H, W) conditions, all from one noise, none of which sees another."""
         count, height, width = conditions.shape
-        branch = replace(self.networks.branches[0], scale=strength)
+        branch = replace(self.networks.branches[0], scale=Track.of(strength))
         course = schedule("auto", self.layout.scheduler, steps, "the demo model")
-        noise = Noise((self.vae.channels, height // LATENT_SCALE, width // LATENT_SCALE), seed)
+        noise = Noise((self.vae.channels, height // LATENT_SCALE, width // LATENT_SCALE), Track.of(seed))
         maps = ClipMaps(Stills([as_rgb(each) for each in conditions]), [])
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -80,7 +82,7 @@ class Studio:
                 replace(self.networks, branches=(branch,)),
                 (embed_clip(branch, maps, folder / "embedded", Progress()),),
                 encode_prompts(self.tokenizer, self.encoder, "", prompt),
-                guidance,
+                Track.of(guidance),
                 course,
                 Neighbourhood("shared", (0,), 0, count),
                 noise,

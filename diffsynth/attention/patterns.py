@@ -5,12 +5,13 @@ go through the networks, as two index tables: rows that ask together, and the ro
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 REFERENCE = re.compile(r"reference_(\d+)")
 KEY = re.compile(r"key_(\d+)/(\d+)")
+PAINTED = re.compile(r"keyframe_(before|after)(?:/(\d+(?:,\d+)*))?")
 FIRST = "first"
 NAMED = re.compile(r"(self|first\+previous|seed|sliding|keys)(?:\((\d+)\))?")
 NAMES = ("self", "first+previous", "sliding(k)", "seed", "keys(n)")
@@ -22,7 +23,8 @@ Backend = Literal["auto", "sdpa", "xformers", "plain"]
 """What computes attention."""
 
 Entry = int | str
-"""An offset, `"first"`, `"reference_k"` for the k-th reference picture, or `"key_j/n"` for the j-th of n key frames."""
+"""An offset, `"first"`, `"reference_k"` for the k-th reference picture, `"key_j/n"` for the j-th of n key frames, or
+`"keyframe_before/0,48"` and `"keyframe_after/0,48"` for the nearest of some frames."""
 
 
 @dataclass(frozen=True, order=True)
@@ -64,10 +66,44 @@ def _resolved(entry: Entry, frame: int, count: int) -> Source:
         return 0
     if match := REFERENCE.fullmatch(entry):
         return Reference(int(match[1]))
+    if (match := PAINTED.fullmatch(entry)) and match[2]:
+        return _nearest_key([int(each) for each in match[2].split(",")], frame, before=match[1] == "before")
     match = KEY.fullmatch(entry)
     if match is None:
         raise ValueError(f"{entry!r} is no entry of a pattern")
     return key_frame(int(match[1]), int(match[2]), count)
+
+
+def with_keyframes(pattern: Sequence[Entry], keyframes: Sequence[int]) -> tuple[Entry, ...]:
+    """The pattern with the numbers of the key frames in it. Where it names none of them, each frame also attends to the
+    one before and the one after it."""
+    if not keyframes:
+        return tuple(pattern)
+    names = [entry for entry in pattern if isinstance(entry, str) and PAINTED.fullmatch(entry)]
+    wanted = pattern if names else (*pattern, "keyframe_before", "keyframe_after")
+    numbers = ",".join(map(str, sorted(keyframes)))
+    return tuple(
+        f"{str(each).partition('/')[0]}/{numbers}" if PAINTED.fullmatch(str(each)) else each for each in wanted
+    )
+
+
+def renumbered(pattern: Sequence[Entry], place: Callable[[int], int]) -> tuple[Entry, ...]:
+    """The pattern with the numbers of its key frames changed."""
+    return tuple(_renumbered(entry, place) for entry in pattern)
+
+
+def _renumbered(entry: Entry, place: Callable[[int], int]) -> Entry:
+    match = PAINTED.fullmatch(str(entry))
+    if match is None or not match[2]:
+        return entry
+    return f"keyframe_{match[1]}/{','.join(str(place(int(each))) for each in match[2].split(','))}"
+
+
+def _nearest_key(keys: Sequence[int], frame: int, *, before: bool) -> int:
+    """Where there is none on that side, the first or the last one."""
+    if before:
+        return max((key for key in keys if key <= frame), default=min(keys))
+    return min((key for key in keys if key >= frame), default=max(keys))
 
 
 def key_frame(number: int, keys: int, count: int) -> int:

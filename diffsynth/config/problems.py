@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from diffsynth.config.keyed import TAGS
+
 TYPE_WORDS = {
     "string_type": "must be text in quotes",
     "int_type": "must be a whole number",
@@ -71,12 +73,15 @@ def explain(error: ValidationError, model: type[BaseModel], aliases: Mapping[str
 def _follow(loc: Place, model: type[BaseModel]) -> tuple[Place, type[BaseModel]]:
     """The place in the config's own terms, and the model that it lies in.
 
-    Pydantic puts the tag of a union's member into its places; the config doesn't hold it there.
+    Pydantic puts the tag of a union's member into its places, and a mark where a key is wrong; the config doesn't hold
+    them there.
     """
     place: list[int | str] = []
     candidates = [model]
     owner = model
     for key in loc:
+        if key in TAGS or key == "[key]":
+            continue
         tagged = [each for each in candidates if key in _tags(each)]
         if tagged:
             candidates, owner = tagged, tagged[0]

@@ -131,6 +131,8 @@ def _words(value: Schema) -> str:
     """A schema in a few words: `number 0 to 1`, `path`, `list of: text`."""
     if _mapping(value):
         return "object: the settings of the component"
+    if "oneOf" in value:
+        return _words(value["oneOf"][0]) + ", also by frame"
     if "anyOf" in value:
         return " or ".join(dict.fromkeys(_words(each) for each in value["anyOf"] if each.get("type") != "null"))
     if "enum" in value:

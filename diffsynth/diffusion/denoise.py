@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffsynth.arrays import ArrayStore, ArrayWriter, committed
 from diffsynth.diffusion.chunks import ChunkPlan
+from diffsynth.diffusion.hold import Hold
 from diffsynth.diffusion.schedule import Schedule, Step
 from diffsynth.diffusion.solvers import Solver
 from diffsynth.errors import ModelError
@@ -51,13 +52,14 @@ def denoise(
     plan: ChunkPlan,
     progress: Progress,
     edit: Edit | None = None,
+    hold: Hold | None = None,
 ) -> ArrayStore:
     """Walk the states in `folder` along the schedule; returns those after the last step.
 
     `folder/000` holds the first latents. Each step's lie in a store of their own until the next is complete. Killed at
     any moment, the same call goes on after the last finished chunk.
     """
-    walk = Walk(folder, schedule, solver, answer, plan, progress)
+    walk = Walk(folder, schedule, solver, answer, plan, progress, hold)
     walk.discard_older()
     steps = len(schedule.steps)
     for step in schedule.steps[walk.finished() :]:
@@ -82,6 +84,7 @@ class Walk:
     answer: Answer
     plan: ChunkPlan
     progress: Progress
+    hold: Hold | None = None
 
     def store(self, index: int) -> Path:
         return self.folder / f"{index:03}"
@@ -103,16 +106,16 @@ class Walk:
         """One step over the clip."""
         states = ArrayStore(self.store(step.index))
         with ArrayWriter(self.store(step.index + 1), states.shape) as writer:
-            aims = self.clean(step)(writer.count) if edited is None else self._edited(edited, writer.count)
+            aims = self.clean(step)(writer.count) if edited is None else self._edited(edited, step, writer.count)
             for chunk, clean in aims:
                 state = torch.from_numpy(states.read(chunk))
                 writer.append(self.solver.advance(state, clean, self.schedule.steps, step.index).numpy())
         states.close()
 
-    def _edited(self, edited: Read, start: int) -> Iterator[tuple[range, Tensor]]:
+    def _edited(self, edited: Read, step: Step, start: int) -> Iterator[tuple[range, Tensor]]:
         while start < self.plan.count:
             chunk = self.plan.starting(start)
-            yield chunk, edited(chunk)
+            yield chunk, self._held(edited(chunk), chunk, step)
             start = chunk.stop
 
     def clean(self, step: Step) -> Clean:
@@ -120,10 +123,14 @@ class Walk:
             latents = ArrayStore(self.store(step.index))
             read = reader(latents)
             for chunk, answer in self._answers(step, read, start):
-                yield chunk, self.schedule.clean(read(chunk), answer, step)
+                clean = self.schedule.clean(read(chunk), answer, step)
+                yield chunk, self._held(clean, chunk, step)
             latents.close()
 
         return chunks
+
+    def _held(self, clean: Tensor, chunk: range, step: Step) -> Tensor:
+        return clean if self.hold is None else self.hold.held(clean, chunk, step.index)
 
     def _answers(self, step: Step, read: Read, start: int) -> Iterator[tuple[range, Tensor]]:
         """The networks' answers from frame `start` on; a chunk that doesn't fit the memory is halved."""

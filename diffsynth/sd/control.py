@@ -19,6 +19,7 @@ from diffsynth.processors.inpaint import condition_values
 from diffsynth.progress import Progress
 from diffsynth.sd.memory import KEPT_BYTES
 from diffsynth.sd.placement import Placement
+from diffsynth.tracks import Track, number_at
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,12 @@ class ControlBranch:
     embedder: nn.Module
     """Its first layers, which look at the condition alone: they run once a frame, not once a step."""
     placement: Placement
-    scale: float = 1.0
+    scale: Track[float]
     start: float = 0.0
     end: float = 1.0
 
     @classmethod
-    def of(cls, network: Any, placement: Placement, scale: float, start: float, end: float) -> "ControlBranch":
+    def of(cls, network: Any, placement: Placement, scale: Track[float], start: float, end: float) -> "ControlBranch":
         """Takes the network's first layers out of it."""
         embedder = network.controlnet_cond_embedding
         network.controlnet_cond_embedding = nn.Identity()
@@ -58,14 +59,22 @@ class ControlBranch:
             embedded: Tensor = self.embedder(self.placement.tensor(values)).float().cpu()
         return embedded
 
-    def __call__(self, latents: Tensor, step: Step, words: Tensor, condition: Tensor) -> tuple[list[Tensor], Tensor]:
+    def weight(self, frames: Sequence[int]) -> float | Tensor:
+        """How much it counts in rows that show these frames: one number, or (n, 1, 1, 1) of them."""
+        if self.scale.constant:
+            return self.scale.values[0]
+        return self.placement.tensor(torch.tensor([number_at(self.scale, each) for each in frames]).view(-1, 1, 1, 1))
+
+    def __call__(
+        self, latents: Tensor, step: Step, words: Tensor, condition: Tensor, weight: float | Tensor
+    ) -> tuple[list[Tensor], Tensor]:
         """What it adds to the denoiser's skips and middle, already weighted."""
         down, middle = self.network(
             latents,
             step.timestep,
             encoder_hidden_states=words,
             controlnet_cond=condition,
-            conditioning_scale=self.scale,
+            conditioning_scale=weight,
             return_dict=False,
         )
         return list(down), middle

@@ -1,7 +1,7 @@
 """What the networks say to a chunk of frames: ControlNets, denoiser and guidance, with attention across frames."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,10 +11,11 @@ from diffsynth.attention.cross_frame import Attend, CrossFrameAttention, Links
 from diffsynth.attention.patterns import AttentionMode, Batch, Entry, Reference, Source, shared_batch, window_batch
 from diffsynth.diffusion.denoise import Read
 from diffsynth.diffusion.schedule import Schedule, Step
-from diffsynth.runtime import torch_generator
 from diffsynth.sd.control import Condition, ControlBranch
+from diffsynth.sd.noise import Noise
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.text import Words
+from diffsynth.tracks import Track, number_at
 
 NEGATIVE, POSITIVE = 0, 1
 
@@ -34,6 +35,10 @@ class Networks:
         for network in (unet, *(branch.network for branch in branches)):
             network.set_attn_processor(CrossFrameAttention(links, attend))
         return cls(unet, tuple(branches), links, placement)
+
+    def among(self, shown: Sequence[int] | None) -> "Networks":
+        """For a rendering of only these frames."""
+        return replace(self, branches=tuple(replace(each, scale=each.scale.among(shown)) for each in self.branches))
 
 
 @dataclass(frozen=True)
@@ -59,33 +64,13 @@ class Neighbourhood:
 
 
 @dataclass(frozen=True)
-class Noise:
-    """The noise that a clip begins with."""
-
-    shape: tuple[int, int, int]
-    seed: int
-    shared: bool = True
-
-    def of(self, frame: int) -> Tensor:
-        """(C, h, w) float32; the seed's way is one noise for all frames."""
-        generator = torch.Generator("cpu").manual_seed(self.seed)
-        if not self.shared:
-            generator = torch_generator(self.seed, "noise", frame)
-        return torch.randn((1, *self.shape), generator=generator)[0]
-
-    def of_step(self, index: int) -> Tensor:
-        """What a step adds, where its solver adds noise: the same to every frame."""
-        return torch.randn(self.shape, generator=torch_generator(self.seed, "step", index))
-
-
-@dataclass(frozen=True)
 class Predictor:
     """Answers for one clip."""
 
     networks: Networks
     conditions: tuple[Condition, ...]
     words: Words
-    guidance: float
+    guidance: Track[float]
     schedule: Schedule
     neighbourhood: Neighbourhood
     noise: Noise
@@ -99,14 +84,23 @@ class Predictor:
     def _guided(self, batch: Batch, read: Read, step: Step) -> Tensor:
         latents = self._latents(batch, read, step)
         sides: tuple[tuple[int, ...], ...] = ((NEGATIVE, POSITIVE),)
-        if self.guidance == 1:
+        unguided = is_one(self.guidance)
+        if unguided:
             sides = ((POSITIVE,),)
         elif self.neighbourhood.mode == "window":
             sides = ((NEGATIVE,), (POSITIVE,))
         answers = torch.cat([self._answers(batch, latents, step, each) for each in sides])
-        if self.guidance == 1:
+        if unguided:
             return answers[0]
-        return torch.lerp(answers[NEGATIVE], answers[POSITIVE], self.guidance)
+        frames = self._frames(batch)
+        strength = torch.tensor([number_at(self.guidance, frames[row]) for row in batch.wanted])
+        return torch.lerp(answers[NEGATIVE], answers[POSITIVE], strength.view(-1, 1, 1, 1))
+
+    def _frames(self, batch: Batch) -> list[int]:
+        """For each row the frame whose settings it takes; a reference is seen as the frame that is made from it is."""
+        asks = batch.rows[batch.wanted[0]] if self.neighbourhood.mode == "window" else 0
+        assert isinstance(asks, int)
+        return [asks if isinstance(row, Reference) else row for row in batch.rows]
 
     def _words(self, sides: tuple[int, ...]) -> Tensor:
         if len(sides) == 2:
@@ -117,12 +111,10 @@ class Predictor:
         """(rows, C, h, w); the references' are as noisy as the frames'."""
         frames = [row for row in batch.rows if isinstance(row, int)]
         known: dict[Source, Tensor] = dict(zip(frames, read(frames), strict=True))
-        noise_of = batch.rows[batch.wanted[0]] if self.neighbourhood.mode == "window" else 0
-        assert isinstance(noise_of, int)
-        for row in batch.rows:
+        for row, frame in zip(batch.rows, self._frames(batch), strict=True):
             if isinstance(row, Reference):
                 assert self.references is not None
-                known[row] = self.schedule.noised(self.references[row.number], self.noise.of(noise_of), step)
+                known[row] = self.schedule.noised(self.references[row.number], self.noise.of(frame), step)
         return torch.stack([known[row] for row in batch.rows])
 
     def _answers(self, batch: Batch, latents: Tensor, step: Step, sides: tuple[int, ...]) -> Tensor:
@@ -153,8 +145,9 @@ class Predictor:
             if not branch.acts(step, len(self.schedule.steps)) or (branch.pooled and sides == (NEGATIVE,)):
                 continue
             seen = self.networks.placement.tensor(condition.rows(batch.rows))
+            weight = branch.weight(self._frames(batch))
             with self.networks.placement.present(branch.network):
-                parts = self._branch(branch, batch, latents, words, step, seen, sides)
+                parts = self._branch(branch, batch, latents, words, step, seen, weight, sides)
             total = parts if not total else [one + other for one, other in zip(total, parts, strict=True)]
         return (total[:-1], total[-1]) if total else ([], None)
 
@@ -166,13 +159,20 @@ class Predictor:
         words: Tensor,
         step: Step,
         seen: Tensor,
+        weight: float | Tensor,
         sides: tuple[int, ...],
     ) -> list[Tensor]:
         if not (branch.pooled and len(sides) == 2):
-            down, middle = branch(latents, step, words, seen.repeat(len(sides), 1, 1, 1))
+            repeated = weight.repeat(len(sides), 1, 1, 1) if isinstance(weight, Tensor) else weight
+            down, middle = branch(latents, step, words, seen.repeat(len(sides), 1, 1, 1), repeated)
             return [*down, middle]
         # Only the positive side hears it.
         positive = slice(len(batch.rows), None)
         with self.networks.links.of(batch, 1, latents.device):
-            down, middle = branch(latents[positive], step, words[positive], seen)
+            down, middle = branch(latents[positive], step, words[positive], seen, weight)
         return [torch.cat([torch.zeros_like(each), each]) for each in (*down, middle)]
+
+
+def is_one(guidance: Track[float]) -> bool:
+    """Whether the negative prompt counts nowhere, so that its side needn't be computed."""
+    return guidance.constant and guidance.values[0] == 1

@@ -1,6 +1,6 @@
 """Taking the flicker out between two steps: decode what a step aims at, smooth it as a clip, encode it again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +8,13 @@ from torch import Tensor
 
 from diffsynth.diffusion.denoise import Clean, Read
 from diffsynth.diffusion.schedule import Step
-from diffsynth.frames import FrameStore, is_complete
+from diffsynth.frames import FrameStore, Image, is_complete
 from diffsynth.progress import Progress
 from diffsynth.sd.vae import Vae
 from diffsynth.smoothers.base import Prepared, append_like, smooth_into, writer_like
+
+Finish = Callable[[int, Image], Image]
+"""A decoded frame, by its number, as it is written."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class SmoothingEdit:
         return read
 
 
-def decode_into(vae: Vae, clean: Clean, like: FrameStore, path: Path) -> FrameStore:
+def decode_into(vae: Vae, clean: Clean, like: FrameStore, path: Path, finish: Finish | None = None) -> FrameStore:
     """The frames of clean latents, with the alpha and times of `like`; unfinished work is continued."""
     if is_complete(path):
         return FrameStore(path)
@@ -48,5 +51,6 @@ def decode_into(vae: Vae, clean: Clean, like: FrameStore, path: Path) -> FrameSt
             for chunk, latents in clean(writer.count):
                 # A chunk that was cut short is computed again as a whole; what was written of it stays.
                 for latent in latents[writer.count - chunk.start :]:
-                    append_like(writer, vae.decode(latent), like)
+                    frame = vae.decode(latent)
+                    append_like(writer, frame if finish is None else finish(writer.count, frame), like)
         return writer.finish()

@@ -32,7 +32,7 @@ def preview(config: StylizeConfig, runtime: Runtime, path: Path, progress: Progr
     processors = [
         None if net.processor_config is None else net.processor_config.build(runtime) for net in config.controlnets
     ]
-    ready = ReadyCondition(config.reader(), None)
+    ready = ReadyCondition(config.reader())
     clip = config.reader().open(config.input_video)
     with tempfile.TemporaryDirectory(prefix="diffsynth-") as name:
         folder = Path(name)
@@ -44,7 +44,7 @@ def preview(config: StylizeConfig, runtime: Runtime, path: Path, progress: Progr
         for number, (net, processor) in enumerate(zip(config.controlnets, processors, strict=True)):
             if net.condition is not None:
                 columns.append(
-                    Column(net.condition.name, ready.shown(net.condition, frames.height, frames.width, places))
+                    Column(net.condition.name, ready.beside(net.condition, frames.height, frames.width, places))
                 )
             if net.processor_config is None or processor is None:
                 continue

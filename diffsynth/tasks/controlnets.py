@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from diffsynth.config import ClipPath, ConfigModel, Contradiction, ModelRef, Respelled, select
+from diffsynth.config.keyed import Keyed, values
 from diffsynth.processors import PROCESSOR_NAMES, ProcessorConfig, ProcessorName, canonical_name
 
 PARALLEL_LISTS = {"controlnet_model_id": "model_id", "controlnet_processor": "processor", "controlnet_scale": "scale"}
@@ -25,8 +26,8 @@ class ControlNetConfig(ConfigModel):
     """What turns frames into the condition."""
     condition: ClipPath | None = None
     """A ready-made condition in place of a processor: a clip of the same frames, cut as the input is, or one image."""
-    scale: Annotated[float, Field(ge=0, le=10)] = 1.0
-    """Weight of this net; 0 switches it off, at no cost."""
+    scale: Keyed[Annotated[float, Field(ge=0, le=10)]] = 1.0
+    """Weight of this net; 0 switches it off, at no cost. By frame, `{"0": 1, "48": 0.2}`, it goes over."""
     start: Annotated[float, Field(ge=0, le=1)] = 0.0
     """From which part of the steps on it acts."""
     end: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -37,7 +38,7 @@ class ControlNetConfig(ConfigModel):
     @property
     def counts(self) -> bool:
         """Whether it makes any difference."""
-        return self.scale > 0 and self.start < self.end
+        return max(values(self.scale)) > 0 and self.start < self.end
 
     def contradictions(self, name: str) -> Iterator[Contradiction]:
         if (self.processor is None) == (self.condition is None):

@@ -29,7 +29,7 @@ def _pattern(value: Any) -> str | tuple[Entry, ...]:
 
 def _is_entry(value: Any) -> bool:
     if isinstance(value, str):
-        return value == FIRST or REFERENCE.fullmatch(value) is not None
+        return value in (FIRST, "keyframe_before", "keyframe_after") or REFERENCE.fullmatch(value) is not None
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -44,7 +44,10 @@ PatternField = Annotated[
                     "type": "array",
                     "minItems": 1,
                     "items": {
-                        "anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^(first|reference_\d+)$"}]
+                        "anyOf": [
+                            {"type": "integer"},
+                            {"type": "string", "pattern": r"^(first|reference_\d+|keyframe_before|keyframe_after)$"},
+                        ]
                     },
                 },
             ]

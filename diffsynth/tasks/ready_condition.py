@@ -9,7 +9,7 @@ from diffsynth.frames import FrameStore, Image
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.tasks.clip import ClipReader
-from diffsynth.tasks.previews import preview_store
+from diffsynth.tasks.shown import Shown, shown_store
 from diffsynth.video.clip import Clip
 from diffsynth.video.options import Selection
 
@@ -19,26 +19,30 @@ class ReadyCondition:
     """Reads what lies beside the frames: cut as the clip is, at the clip's size."""
 
     reader: ClipReader
-    preview: int | None
-    """Where only so many frames are rendered, so many are read, from the same places."""
+    shown: Shown | None = None
+    """Where only some frames are rendered, only those are read."""
 
     def read(self, path: Path, frames: FrameStore, name: str, run: RunFolder, progress: Progress) -> FrameStore:
         """One picture for each of `frames`, or a single one."""
         reader = self._sized(frames.height, frames.width)
         clip, single = _opened(reader, path)
-        if self.preview is None or single:
+        found, wanted = clip.expected_count, len(frames)
+        if self.shown is None or single:
             store = reader.store(clip, run, progress, name)
+            found, wanted = len(store), 1 if single else len(frames)
         else:
-            store = preview_store(clip, self.preview, run.work(name))
-        if len(store) != (1 if single else len(frames)):
+            store = shown_store(clip, self.shown, run.work(name))
+            exact = clip.info.frame_count_is_exact and len(store) == len(frames)
+            found, wanted = (found, self.shown.count) if exact else (len(store), len(frames))
+        if found != wanted:
             problem = (
-                f"{path}: this condition has {len(store)} pictures where the clip has {len(frames)} frames, cut in the "
+                f"{path}: this condition has {found} pictures where the clip has {wanted} frames, cut in the "
                 'same way ("start", "end", "frame_interval"). It must show the same frames, or be one picture.'
             )
             raise ConfigError([problem])
         return store
 
-    def shown(self, path: Path, height: int, width: int, positions: Sequence[int]) -> list[Image]:
+    def beside(self, path: Path, height: int, width: int, positions: Sequence[int]) -> list[Image]:
         """The pictures beside some frames of the clip."""
         clip, single = _opened(self._sized(height, width), path)
         found = [next(clip.frames(0 if single else position), None) for position in positions]

@@ -8,9 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from diffsynth import hub
-from diffsynth.attention.patterns import REFERENCE, AttentionMode, Backend, Entry, named
-from diffsynth.config import Contradiction, ModelRef, OptionalPath, Respelled, select
+from diffsynth.attention.patterns import PAINTED, REFERENCE, AttentionMode, Backend, Entry, named, with_keyframes
+from diffsynth.config import ClipPath, Contradiction, ModelRef, OptionalPath, Respelled, select
 from diffsynth.config.fields import ExistingPath, hub_id
+from diffsynth.config.keyed import FrameNumber, Keyed, values
 from diffsynth.diffusion.schedule import SchedulerName
 from diffsynth.runtime import PrecisionName, Runtime
 from diffsynth.sd.layout import floored
@@ -23,6 +24,7 @@ from diffsynth.tasks.clip import ClipTaskConfig
 from diffsynth.tasks.controlnets import LIST_SCHEMAS, ControlNetConfig, join_parallel_lists, select_processor
 from diffsynth.tasks.foresight import Load, foresee
 from diffsynth.tasks.pattern_field import PatternField
+from diffsynth.tracks import Track
 
 
 def _none_is_empty(value: Any) -> Any:
@@ -54,6 +56,12 @@ class StylizeConfig(ClipTaskConfig):
     combine_pattern: PatternField = (-10000, -1, 0, 1)
     """What each frame attends to: offsets to other frames (0 is itself; past an end is the end), `"first"` and
     references. Or by name: `"self"`, `"first+previous"`, `"sliding(k)"`, `"seed"` (the default), `"keys(n)"`."""
+    mask: ClipPath | None = None
+    """Where the clip is painted: white in one picture, or in a clip of masks. The rest is kept."""
+    mask_feather: Annotated[int, Field(ge=0, le=512)] = 8
+    """Over how many pixels the mask's borders fade."""
+    keyframes: dict[FrameNumber, ExistingPath] = Field(default_factory=dict)
+    """Frames that you painted yourself, `{"0": "painted.png"}`: they stay, and the others attend to them."""
     attention_mode: AttentionMode = "shared"
     """`shared`: each frame goes through the networks once a step and attends to its neighbours' tokens. `window`: each
     frame goes through together with its neighbours, which takes that many times as long."""
@@ -71,18 +79,21 @@ class StylizeConfig(ClipTaskConfig):
     """Another autoencoder for the checkpoint: a local folder, or an id on the hub."""
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 20
     """Denoising steps."""
-    guidance_scale: Annotated[float, Field(ge=1, le=50)] = 7.5
+    guidance_scale: Keyed[Annotated[float, Field(ge=1, le=50)]] = 7.5
     """How much the prompt counts against the negative prompt; 1 leaves the negative prompt out."""
     scheduler: SchedulerName = "auto"
     """`seed_ddim` is right for plain checkpoints, `ddim` follows the checkpoint's own scheduler settings; `auto` takes
     the first where it fits, else the second. `dpmpp_2m` and `unipc` need fewer steps, `lcm` is for distilled ones."""
-    seed_of_noise: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seed of the initial noise."""
+    seed_of_noise: Keyed[Annotated[int, Field(ge=0, lt=2**63)]] = 0
+    """Seed of the initial noise. By frame, the noise turns from one seed's to the next one's."""
     noise: Literal["shared", "per_frame"] = "shared"
     """`shared` starts all frames from one noise, which keeps them alike; `per_frame` draws one for each."""
+    skip_still: Annotated[float, Field(ge=0, le=255)] | None = None
+    """Frames that differ from the last rendered one by at most so many grey levels, wherever one looks, show that one
+    again. 0 spares exact copies only, as in animation on twos."""
     preview: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Render only so many frames, spread evenly over the clip, without smoothing: a quick look at the settings."""
-    img2img_strength: Annotated[float, Field(ge=0, le=1)] = 1.0
+    img2img_strength: Keyed[Annotated[float, Field(ge=0, le=1)]] = 1.0
     """1 renders from noise alone; less keeps more of the input's own look."""
     smoother: SmootherName | None = None
     """What takes the flicker out between steps; left out, nothing does."""
@@ -128,6 +139,11 @@ class StylizeConfig(ClipTaskConfig):
                     f'combine_pattern names "{entry}", but frames_reference {have}.'
                     f"\n  {use} a path to frames_reference.",
                 )
+        if not self.keyframes and any(PAINTED.fullmatch(str(entry)) for entry in self.pattern()):
+            yield Contradiction(
+                ("combine_pattern", "keyframes"),
+                'combine_pattern names key frames, but "keyframes" is empty. Add some: {"0": "painted.png"}.',
+            )
         for index, net in enumerate(self.controlnets):
             yield from net.contradictions(f"controlnets[{index}]")
         if self._shuffles() and self.style_image is None:
@@ -148,7 +164,8 @@ class StylizeConfig(ClipTaskConfig):
     def pattern(self) -> tuple[Entry, ...]:
         """The pattern's entries, whatever it was called."""
         text = self.combine_pattern
-        return (named(text) or ()) if isinstance(text, str) else tuple(text)
+        entries = (named(text) or ()) if isinstance(text, str) else tuple(text)
+        return with_keyframes(entries, tuple(self.keyframes))
 
     def inputs(self) -> dict[str, Path]:
         references = {f"frames_reference[{index}]": path for index, path in enumerate(self.frames_reference)}
@@ -156,7 +173,9 @@ class StylizeConfig(ClipTaskConfig):
         ready = {
             f"controlnets[{i}].condition": net.condition for i, net in enumerate(self.controlnets) if net.condition
         }
-        return {**super().inputs(), **style, **references, **ready}
+        mask = {"mask": self.mask} if self.mask else {}
+        painted = {f"keyframes[{frame}]": path for frame, path in self.keyframes.items()}
+        return {**super().inputs(), **style, **references, **ready, **mask, **painted}
 
     def predict(self) -> Prediction:
         plain = super().predict()
@@ -192,9 +211,11 @@ class StylizeConfig(ClipTaskConfig):
                 yield f'"{name}" makes no difference without a "smoother".'
         if self.frames_reference and not any(REFERENCE.fullmatch(str(entry)) for entry in self.pattern()):
             yield '"frames_reference" makes no difference: "combine_pattern" names none of them.'
+        if changed("mask_feather") and self.mask is None:
+            yield '"mask_feather" makes no difference without a "mask".'
         if self.style_image is not None and not self._shuffles():
             yield '"style_image" makes no difference: no ControlNet has the shuffle processor.'
-        kept = int(self.num_inference_steps * self.img2img_strength)
+        kept = int(self.num_inference_steps * max(values(self.img2img_strength)))
         if self.smoother is not None and self.ignore_smoother_steps >= kept:
             yield f'"ignore_smoother_steps" is {self.ignore_smoother_steps} of {kept} steps: "smoother" is never asked.'
 
@@ -209,7 +230,7 @@ class StylizeConfig(ClipTaskConfig):
             self.halo,
             self.attention_mode == "shared",
             None if self.chunk_size == "auto" else self.chunk_size,
-            sides=1 if self.guidance_scale == 1 else 2,
+            sides=1 if set(values(self.guidance_scale)) == {1} else 2,
             itemsize=2 if self.dtype in ("float16", "bfloat16") else 4,
         )
 
@@ -231,18 +252,21 @@ class StylizeConfig(ClipTaskConfig):
         )
         model, controls = load_model(wanted, runtime)
         look = Look(
-            self.guidance_scale,
+            Track.of(self.guidance_scale),
             self.attention_mode,
             self.pattern(),
             self.halo,
             None if self.chunk_size == "auto" else self.chunk_size,
-            self.seed_of_noise,
+            Track.of(self.seed_of_noise),
             self.noise == "shared",
-            self.img2img_strength,
+            Track.of(self.img2img_strength),
+            self.mask_feather,
         )
         smoother = None if self.smoother_config is None else self.smoother_config.build(runtime)
         deflicker = Deflicker(smoother, self.smoother_interval, self.ignore_smoother_steps, self._post(runtime))
-        return Stylize(self.reader(), self.writer(), model, controls, look, deflicker, self.preview, runtime)
+        return Stylize(
+            self.reader(), self.writer(), model, controls, look, deflicker, self.preview, self.skip_still, runtime
+        )
 
     def _post(self, runtime: Runtime) -> Smoother | None:
         reach = self.extra_deflickering_range

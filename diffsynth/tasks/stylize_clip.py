@@ -11,29 +11,28 @@ from diffsynth.arrays import ArrayStore, ArrayWriter
 from diffsynth.cache import ContentCache, frames_digest
 from diffsynth.diffusion.chunks import ChunkPlan
 from diffsynth.diffusion.denoise import FIRST, denoise, has_begun, reader
-from diffsynth.diffusion.schedule import Schedule
-from diffsynth.diffusion.solvers import Solver, begin, solver
+from diffsynth.diffusion.solvers import solver
 from diffsynth.errors import RunFolderError
-from diffsynth.frames import FrameStore, Image, is_complete
-from diffsynth.images import read_image
-from diffsynth.processors.base import Frames, Stills
-from diffsynth.processors.conditions import condition as cached_condition
+from diffsynth.frames import FrameStore, is_complete
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, out_of_memory_told
-from diffsynth.sd.control import ClipMaps, Condition, embed_clip
-from diffsynth.sd.layout import LATENT_SCALE, floored
+from diffsynth.sd.control import Condition, embed_clip
+from diffsynth.sd.first import First
+from diffsynth.sd.layout import LATENT_SCALE
 from diffsynth.sd.memory import demand
-from diffsynth.sd.predict import Neighbourhood, Noise, Predictor
+from diffsynth.sd.noise import Noise
+from diffsynth.sd.predict import Neighbourhood, Predictor, is_one
 from diffsynth.sd.smoothing import SmoothingEdit, decode_into
-from diffsynth.sized import Resampling, Sized, scaled, sized_store
+from diffsynth.sized import Resampling, scaled, sized_store
 from diffsynth.smoothers.base import smooth_into
 from diffsynth.tasks.clip import ClipReader, ClipWriter
-from diffsynth.tasks.previews import preview_sheet, preview_store
-from diffsynth.tasks.ready_condition import ReadyCondition
+from diffsynth.tasks.kept import Kept, Original
+from diffsynth.tasks.previews import preview_sheet
+from diffsynth.tasks.scene import Scene, painted
+from diffsynth.tasks.shown import Shown, differing, only, repeated, shown_store, spread
 from diffsynth.tasks.stylize_parts import Control, Deflicker, Look, Model
 
-WRITTEN_TOGETHER = 16
 LARGEST_WINDOW_CHUNK = 8
 """A window goes through alone whatever the chunk; chunks only say how often its frames are committed."""
 
@@ -49,6 +48,8 @@ class Stylize:
     look: Look
     deflicker: Deflicker
     preview: int | None
+    still: float | None
+    """By how many levels a frame must differ from the one before to be rendered; None renders all."""
     runtime: Runtime
 
     def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
@@ -56,93 +57,73 @@ class Stylize:
         with out_of_memory_told():
             if self.preview is not None:
                 return self._previewed(self.preview, inputs, run, progress)
-            clip, asked = self.reader.read(inputs["input_video"], run, progress)
-            source = sized_store(asked, floored(asked.height), floored(asked.width), run.work("sized"))
-            rendered = self._rendered(inputs, asked, source, run, progress)
+            clip, whole = self.reader.read(inputs["input_video"], run, progress)
+            shown = None if self.still is None else self._differing(whole, self.still, inputs, run, progress)
+            asked = whole if shown is None else only(whole, shown.positions, run.work("differing"))
+            scene = Scene.of(inputs, asked, shown, self.reader, run, progress)
+            rendered = self._rendered(scene)
+            source = scene.source
+            if shown is not None:
+                source = sized_store(whole, source.height, source.width, run.work("sized-whole"))
+                rendered = repeated(rendered, shown, source, run.work("repeated"))
             return self.writer.write(clip, self._post_smoothed(source, rendered, run, progress), run, progress)
 
     def _previewed(self, count: int, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
-        """A few frames of the clip, by themselves."""
-        asked = preview_store(self.reader.open(inputs["input_video"]), count, run.work("input"))
-        source = sized_store(asked, floored(asked.height), floored(asked.width), run.work("sized"))
-        return preview_sheet(source, self._rendered(inputs, asked, source, run, progress), run.path)
+        """A few frames of the clip, by themselves, and those that the user painted."""
+        clip = self.reader.open(inputs["input_video"])
+        shown = spread(clip, count, painted(inputs))
+        asked = shown_store(clip, shown, run.work("input"))
+        scene = Scene.of(inputs, asked, shown, self.reader, run, progress)
+        return preview_sheet(scene.source, self._rendered(scene), run.path)
 
-    def _rendered(
-        self, inputs: Mapping[str, Path], asked: FrameStore, source: FrameStore, run: RunFolder, progress: Progress
-    ) -> FrameStore:
-        """The clip as the networks see it. `source` is `asked` at the size of the pictures."""
-        folder = run.work("rendered")
+    def _differing(
+        self, whole: FrameStore, still: float, inputs: Mapping[str, Path], run: RunFolder, progress: Progress
+    ) -> Shown:
+        """The frames that are worth rendering, as an earlier session found them."""
+        if "shown" not in run.record:
+            run.note(shown=list(differing(whole, still, painted(inputs)).positions))
+        shown = Shown(tuple(run.record["shown"]), len(whole))
+        progress.note(
+            f"{len(shown.positions)} of {len(whole)} frames differ from the one before; only they are rendered."
+        )
+        return shown
+
+    def _rendered(self, scene: Scene) -> FrameStore:
+        """The frames as the networks see them, painted."""
+        run, folder = scene.run, scene.run.work("rendered")
         if is_complete(folder):
             return FrameStore(folder)
+        kept = scene.kept(self.look.feather)
         with run.timed("conditions"):
-            maps = [self._maps(number, inputs, asked, run, progress) for number in range(len(self.controls))]
+            maps = [scene.maps(control, number) for number, control in enumerate(self.controls)]
         with self.model.at_work():
             conditions = [
-                embed_clip(control.branch, each, run.work(f"embedded-{number}"), progress)
+                embed_clip(control.branch, each, run.work(f"embedded-{number}"), scene.progress)
                 for number, (control, each) in enumerate(zip(self.controls, maps, strict=True))
             ]
-            sides = source.height, source.width
-            references = [scaled(each, *sides, Resampling.LANCZOS) for each in _references(inputs, asked)]
             with run.timed("denoise"):
-                latents = self._denoised(source, references, conditions, run, progress)
+                latents = self._denoised(scene, kept, conditions)
             with run.timed("decode"):
-                rendered = self._decoded(latents, source, folder, progress)
+                rendered = self._decoded(latents, scene, kept, folder)
         for name in ("latents", *(f"embedded-{number}" for number in range(len(self.controls)))):
             shutil.rmtree(run.work(name), ignore_errors=True)
         return rendered
 
-    def _maps(
-        self, number: int, inputs: Mapping[str, Path], asked: FrameStore, run: RunFolder, progress: Progress
-    ) -> ClipMaps:
-        """The maps of one ControlNet, at the size of the pictures."""
-        control = self.controls[number]
-        name = f"condition {number}"
-        height, width = floored(asked.height), floored(asked.width)
-
-        def sized(frames: Frames) -> Frames:
-            return Sized(frames, height, width)
-
-        folder = run.work(f"condition-{number}")
-        references = [Stills([each]) for each in _references(inputs, asked)]
-        if control.processor is None:
-            assert control.ready is not None
-            ready = ReadyCondition(self.reader, self.preview).read(
-                inputs[control.ready], asked, f"condition-{number}", run, progress
-            )
-            # Only the inpaint processor's transparency is a hole; that of a ready-made map says nothing.
-            return ClipMaps(Sized(ready, height, width, opaque=True), [sized(each) for each in references])
-        processor = control.processor
-        with progress.stage(name, processor.passes * (1 if control.of_style else len(asked))) as stage:
-            if control.of_style:
-                picture = scaled(read_image(inputs["style_image"])[0], asked.height, asked.width, Resampling.BICUBIC)
-                found = processor.process(Stills([picture]), folder, stage.advance)
-            else:
-                found = cached_condition(processor, asked, ContentCache.of_user(), stage.advance)
-        of_references = [
-            processor.process(each, folder / f"reference-{k}", lambda count: None) for k, each in enumerate(references)
-        ]
-        return ClipMaps(sized(found), [sized(each) for each in of_references])
-
-    def _denoised(
-        self,
-        source: FrameStore,
-        references: Sequence[Image],
-        conditions: Sequence[Condition],
-        run: RunFolder,
-        progress: Progress,
-    ) -> ArrayStore:
-        model, look = self.model, self.look
+    def _denoised(self, scene: Scene, kept: Kept, conditions: Sequence[Condition]) -> ArrayStore:
+        model, look, source, progress = self.model, self.look.among(scene.positions), scene.source, scene.progress
         shape = (model.vae.channels, source.height // LATENT_SCALE, source.width // LATENT_SCALE)
-        schedule = model.schedule if look.strength == 1 else model.schedule.cut(look.strength)
+        strength = max(look.strength.values)
+        schedule = model.schedule if strength == 1 else model.schedule.cut(strength)
         if not schedule.steps:
             progress.note(
-                f'"img2img_strength" {look.strength} of {len(model.schedule.steps)} steps is less than one: the frames '
+                f'"img2img_strength" {strength} of {len(model.schedule.steps)} steps is less than one: the frames '
                 "only go through the autoencoder."
             )
         noise = Noise(shape, look.seed, look.shared_noise)
-        neighbourhood = Neighbourhood(look.mode, look.pattern, look.halo, len(source))
+        neighbourhood = Neighbourhood(look.mode, scene.pattern(look.pattern), look.halo, len(source))
+        references = [scaled(each, source.height, source.width, Resampling.LANCZOS) for each in scene.references()]
         predictor = Predictor(
-            model.networks,
+            model.networks.among(scene.positions),
             tuple(conditions),
             model.words,
             look.guidance,
@@ -151,11 +132,29 @@ class Stylize:
             noise,
             model.vae.encode(references) if references else None,
         )
-        folder = run.work("latents")
+        folder = scene.run.work("latents")
         moved = solver(schedule.name, noise.of_step)
-        self._begin(folder, source, schedule, moved, noise, progress)
-        plan, edit = self._plan(source, run), self._edit(source, progress)
-        return denoise(folder, schedule, moved, predictor, plan, progress, edit)
+        original = self._originals(scene, kept)
+        hold = kept.hold(original, schedule, len(model.schedule.steps), look.strength)
+        start = First(schedule, look.strength, noise, original, hold)
+        if not has_begun(folder, len(source)):
+            start.write(folder / FIRST, moved, len(source))
+        plan, edit = self._plan(source, scene.run), self._edit(source, progress)
+        return denoise(folder, schedule, moved, predictor, plan, progress, edit, hold)
+
+    def _originals(self, scene: Scene, kept: Kept) -> Original:
+        """The clip's own latents, encoded once one of them is asked for, with the user's frames in their places."""
+        encoded: list[ArrayStore] = []
+        own = {frame: self.model.vae.encode([picture])[0] for frame, picture in kept.painted.items()}
+
+        def original(frame: int) -> torch.Tensor:
+            if frame in own:
+                return own[frame]
+            if not encoded:
+                encoded.append(self._encoded(scene.source, scene.progress))
+            return torch.from_numpy(encoded[0].read([frame])[0])
+
+        return original
 
     def _edit(self, source: FrameStore, progress: Progress) -> SmoothingEdit | None:
         deflicker = self.deflicker
@@ -164,16 +163,16 @@ class Stylize:
         prepared = deflicker.smoother.prepare(source, progress)
         return SmoothingEdit(self.model.vae, prepared, source, deflicker.interval, deflicker.ignored, progress)
 
-    def _decoded(self, latents: ArrayStore, source: FrameStore, folder: Path, progress: Progress) -> FrameStore:
-        read = reader(latents)
+    def _decoded(self, latents: ArrayStore, scene: Scene, kept: Kept, folder: Path) -> FrameStore:
+        read, source = reader(latents), scene.source
 
         def clean(start: int) -> Iterator[tuple[range, torch.Tensor]]:
-            with progress.stage("decode", len(source), start) as stage:
+            with scene.progress.stage("decode", len(source), start) as stage:
                 for position in range(start, len(source)):
                     yield range(position, position + 1), read([position])
                     stage.advance()
 
-        return decode_into(self.model.vae, clean, source, folder)
+        return decode_into(self.model.vae, clean, source, folder, kept.restored)
 
     def _plan(self, source: FrameStore, run: RunFolder) -> ChunkPlan:
         """As recorded by an earlier session of this run, else a new one."""
@@ -224,26 +223,10 @@ class Stylize:
             source.height,
             source.width,
             pattern=len(look.pattern),
-            sides=1 if look.guidance == 1 else 2,
+            sides=1 if is_one(look.guidance) else 2,
             itemsize=self.model.networks.placement.dtype.itemsize,
         )
         return needed.chunk(self.runtime.free_memory(), around)
-
-    def _begin(
-        self, folder: Path, source: FrameStore, schedule: Schedule, moved: Solver, noise: Noise, progress: Progress
-    ) -> None:
-        """The first states: noise, or the clip's own latents with as much noise as the first step expects."""
-        if has_begun(folder, len(source)):
-            return
-        encoded = None if self.look.strength == 1 else self._encoded(source, progress)
-        with ArrayWriter(folder / FIRST, (moved.slots, *noise.shape)) as writer:
-            while writer.count < len(source):
-                positions = range(writer.count, min(writer.count + WRITTEN_TOGETHER, len(source)))
-                latents = torch.stack([noise.of(position) for position in positions])
-                if encoded is not None:
-                    clean = torch.from_numpy(encoded.read(positions))
-                    latents = schedule.noised(clean, latents, schedule.steps[0]) if schedule.steps else clean
-                writer.append(begin(moved, latents).numpy())
 
     def _encoded(self, source: FrameStore, progress: Progress) -> ArrayStore:
         """The clip's latents, by way of the cache: another prompt doesn't encode it again."""
@@ -278,9 +261,3 @@ class Stylize:
         with run.timed("post_smooth"):
             prepared = self.deflicker.post.prepare(source, progress)
             return smooth_into(prepared, rendered, source, run.work("finished"), run.work("tables"), progress)
-
-
-def _references(inputs: Mapping[str, Path], like: FrameStore) -> list[Image]:
-    """The reference pictures, stretched to the size that was asked for."""
-    paths = [path for key, path in inputs.items() if key.startswith("frames_reference[")]
-    return [scaled(read_image(path)[0], like.height, like.width, Resampling.BICUBIC) for path in paths]

@@ -1,8 +1,8 @@
 """What a stylization is made of, and how it comes from a config."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -35,6 +35,7 @@ from diffsynth.sd.text import Words, encode_prompts
 from diffsynth.sd.vae import Vae
 from diffsynth.smoothers.base import Smoother
 from diffsynth.tasks.controlnets import ControlNetConfig
+from diffsynth.tracks import Track
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,25 @@ class Model:
 class Look:
     """What decides the result beside the networks."""
 
-    guidance: float
+    guidance: Track[float]
     mode: AttentionMode
     pattern: tuple[Entry, ...]
     halo: int
     chunk: int | None
     """None: as many frames as the memory allows."""
-    seed: int
+    seed: Track[int]
     shared_noise: bool
-    strength: float
+    strength: Track[float]
+    feather: int
+
+    def among(self, shown: Sequence[int] | None) -> "Look":
+        """For a rendering of only these frames."""
+        return replace(
+            self,
+            guidance=self.guidance.among(shown),
+            seed=self.seed.among(shown),
+            strength=self.strength.among(shown),
+        )
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,7 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
 
     def branch(net: ControlNetConfig, folder: Path) -> ControlBranch:
         network = channels_last(load_network(ControlNetModel, folder, placement.dtype))
-        return ControlBranch.of(network, placement, net.scale, net.start, net.end)
+        return ControlBranch.of(network, placement, Track.of(net.scale), net.start, net.end)
 
     controls = tuple(
         Control(

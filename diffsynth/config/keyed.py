@@ -1,0 +1,39 @@
+"""Values that may change over a clip: `7.5`, or by frame `{"0": 5, "48": 9}`."""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+STEADY, BY_FRAME = "steady", "by frame"
+TAGS = frozenset({STEADY, BY_FRAME})
+"""What pydantic puts into the places of such values; no config holds them."""
+LAST_FRAME = 10**9
+
+
+def _frame(value: Any) -> int:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(text, str) and text.isascii() and text.isdecimal() and int(text) <= LAST_FRAME:
+        return int(text)
+    raise PydanticCustomError("path", 'must be the number of a frame in quotes, as in {"0": …, "48": …}', {})
+
+
+FrameNumber = Annotated[
+    int, BeforeValidator(_frame), WithJsonSchema({"type": "string", "pattern": r"^\d+$"}, mode="validation")
+]
+"""A frame of the clip as it is rendered, counted from 0: in JSON a text, since all keys are."""
+
+
+def _kind(value: Any) -> str:
+    return BY_FRAME if isinstance(value, dict) else STEADY
+
+
+Value = TypeVar("Value")
+ByFrame = Annotated[dict[FrameNumber, Value], Field(min_length=1)]
+Keyed = Annotated[Annotated[Value, Tag(STEADY)] | Annotated[ByFrame[Value], Tag(BY_FRAME)], Discriminator(_kind)]
+"""One value, or values at key frames."""
+
+
+def values(keyed: Any) -> tuple[Any, ...]:
+    """All values that such a field takes."""
+    return tuple(keyed.values()) if isinstance(keyed, dict) else (keyed,)
