@@ -1,6 +1,7 @@
 """The noise that a clip begins with, and what some solvers add on the way."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,6 +10,9 @@ from diffsynth.arrays import ArrayStore
 from diffsynth.runtime import torch_generator
 from diffsynth.tracks import Track, steady_weights
 
+NoiseKind = Literal["shared", "per_frame", "warped"]
+"""One noise for all frames, one for each, or one that rides on the clip's motion."""
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -16,13 +20,14 @@ class Noise:
 
     shape: tuple[int, int, int]
     seed: Track[int]
-    shared: bool = True
+    kind: NoiseKind = "shared"
     carried: ArrayStore | None = None
-    """(C, h, w) for each frame, where noise rides on the clip's motion."""
+    """(C, h, w) for each frame, of the kind that rides."""
 
     def of(self, frame: int) -> Tensor:
         """(C, h, w) float32. Between two seeds it turns from one noise to the other, and stays white."""
-        if self.carried is not None:
+        if self.kind == "warped":
+            assert self.carried is not None
             return torch.from_numpy(self.carried.read([frame])[0])
         found = self.seed.between(frame)
         before = self._drawn(found.before, frame)
@@ -34,7 +39,7 @@ class Noise:
     def _drawn(self, seed: int, frame: int) -> Tensor:
         """The seed's way is one noise for all frames."""
         generator = torch.Generator("cpu").manual_seed(seed)
-        if not self.shared:
+        if self.kind == "per_frame":
             generator = torch_generator(seed, "noise", frame)
         return torch.randn((1, *self.shape), generator=generator)[0]
 

@@ -86,8 +86,9 @@ class StylizeConfig(ClipTaskConfig):
     the first where it fits, else the second. `dpmpp_2m` and `unipc` need fewer steps, `lcm` is for distilled ones."""
     seed_of_noise: Keyed[Annotated[int, Field(ge=0, lt=2**63)]] = 0
     """Seed of the initial noise. By frame, the noise turns from one seed's to the next one's."""
-    noise: Literal["shared", "per_frame"] = "shared"
-    """`shared` starts all frames from one noise, which keeps them alike; `per_frame` draws one for each."""
+    noise: Literal["shared", "per_frame", "warped"] = "shared"
+    """`shared` starts all frames from one noise, which keeps them alike; `per_frame` draws one for each; `warped` lets
+    the noise ride on the clip's motion, so that texture moves with what it lies on."""
     skip_still: Annotated[float, Field(ge=0, le=255)] | None = None
     """Frames that differ from the last rendered one by at most so many grey levels, wherever one looks, show that one
     again. 0 spares exact copies only, as in animation on twos."""
@@ -139,6 +140,12 @@ class StylizeConfig(ClipTaskConfig):
                     f'combine_pattern names "{entry}", but frames_reference {have}.'
                     f"\n  {use} a path to frames_reference.",
                 )
+        if self.noise == "warped" and isinstance(self.seed_of_noise, dict):
+            yield Contradiction(
+                ("noise", "seed_of_noise"),
+                '"noise": "warped" carries one noise through the clip; "seed_of_noise" by frame would draw another. '
+                "Give one seed, or another noise.",
+            )
         if not self.keyframes and any(PAINTED.fullmatch(str(entry)) for entry in self.pattern()):
             yield Contradiction(
                 ("combine_pattern", "keyframes"),
@@ -258,7 +265,7 @@ class StylizeConfig(ClipTaskConfig):
             self.halo,
             None if self.chunk_size == "auto" else self.chunk_size,
             Track.of(self.seed_of_noise),
-            self.noise == "shared",
+            self.noise,
             Track.of(self.img2img_strength),
             self.mask_feather,
         )

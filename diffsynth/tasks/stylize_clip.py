@@ -17,6 +17,7 @@ from diffsynth.frames import FrameStore, is_complete
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, out_of_memory_told
+from diffsynth.sd.carried_noise import carried_noise
 from diffsynth.sd.control import Condition, embed_clip
 from diffsynth.sd.first import First
 from diffsynth.sd.layout import LATENT_SCALE
@@ -105,7 +106,7 @@ class Stylize:
                 latents = self._denoised(scene, kept, conditions)
             with run.timed("decode"):
                 rendered = self._decoded(latents, scene, kept, folder)
-        for name in ("latents", *(f"embedded-{number}" for number in range(len(self.controls)))):
+        for name in ("latents", "noise", *(f"embedded-{number}" for number in range(len(self.controls)))):
             shutil.rmtree(run.work(name), ignore_errors=True)
         return rendered
 
@@ -119,7 +120,10 @@ class Stylize:
                 f'"img2img_strength" {strength} of {len(model.schedule.steps)} steps is less than one: the frames '
                 "only go through the autoencoder."
             )
-        noise = Noise(shape, look.seed, look.shared_noise)
+        carried = None
+        if look.noise == "warped":
+            carried = carried_noise(source, shape[0], look.seed.values[0], scene.run.work("noise"), progress)
+        noise = Noise(shape, look.seed, look.noise, carried)
         neighbourhood = Neighbourhood(look.mode, scene.pattern(look.pattern), look.halo, len(source))
         references = [scaled(each, source.height, source.width, Resampling.LANCZOS) for each in scene.references()]
         predictor = Predictor(

@@ -29,6 +29,7 @@ from diffsynth.sd.layout import (
 )
 from diffsynth.sd.load import channels_last, load_network, load_tokenizer
 from diffsynth.sd.memory import MemoryMode
+from diffsynth.sd.noise import NoiseKind
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.predict import Networks
 from diffsynth.sd.text import Words, encode_prompts
@@ -82,7 +83,7 @@ class Look:
     chunk: int | None
     """None: as many frames as the memory allows."""
     seed: Track[int]
-    shared_noise: bool
+    noise: NoiseKind
     strength: Track[float]
     feather: int
 
