@@ -35,9 +35,10 @@ from diffsynth.diffusion.solvers import Exact
 from diffsynth.processors.base import Stills
 from diffsynth.progress import Progress
 from diffsynth.sd.control import ClipMaps, Condition, ControlBranch
+from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import Noise
 from diffsynth.sd.placement import Placement
-from diffsynth.sd.predict import Neighbourhood, Networks, Predictor
+from diffsynth.sd.predict import Neighbourhood, Predictor
 from diffsynth.sd.text import Words
 from diffsynth.tracks import Track
 

@@ -25,9 +25,10 @@ from diffsynth.progress import Progress
 from diffsynth.sd.control import ClipMaps, ControlBranch, embed_clip
 from diffsynth.sd.layout import LATENT_SCALE, CheckpointLayout, read_checkpoint
 from diffsynth.sd.load import channels_last, load_network, load_tokenizer
+from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import Noise
 from diffsynth.sd.placement import Placement
-from diffsynth.sd.predict import Neighbourhood, Networks, Predictor
+from diffsynth.sd.predict import Neighbourhood, Predictor
 from diffsynth.sd.text import encode_prompts
 from diffsynth.sd.vae import Vae
 from diffsynth.tracks import Track

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from diffsynth.attention.merging import Grid, Merged, merge
 from diffsynth.attention.patterns import Backend, Batch
 from diffsynth.errors import UnavailableError
 
@@ -55,18 +56,27 @@ class Links:
     asking: int = 1
     asked: Tensor | None = None
     """(groups, asked rows): row numbers; None lets every row ask itself."""
+    merging: float = 0.0
+    """The share of tokens that fine layers merge."""
+    grid: Grid | None = None
 
     @contextmanager
-    def of(self, batch: Batch, sides: int, device: torch.device) -> Iterator[None]:
-        """The tables of `batch`, standing `sides` times one after the other."""
-        table = torch.tensor(batch.asked, device=device)
-        shift = torch.arange(sides, device=device) * len(batch.rows)
-        before = self.asking, self.asked
+    def of(self, batch: Batch, sides: int, latents: Tensor) -> Iterator[None]:
+        """The tables of `batch`, standing `sides` times one after the other, for these (n, C, h, w) latents."""
+        table = torch.tensor(batch.asked, device=latents.device)
+        shift = torch.arange(sides, device=latents.device) * len(batch.rows)
+        before = self.asking, self.asked, self.grid
         self.asking, self.asked = batch.asking, (shift[:, None, None] + table).flatten(0, 1)
+        self.grid = Grid(*latents.shape[-2:])
         try:
             yield
         finally:
-            self.asking, self.asked = before
+            self.asking, self.asked, self.grid = before
+
+    def merged(self, tokens: Tensor) -> Merged | None:
+        """What to merge of a layer's (B, N, D) tokens; None where nothing is."""
+        sides = self.grid.of(tokens.shape[1]) if self.grid is not None and self.merging > 0 else None
+        return None if sides is None else merge(tokens, sides, self.merging)
 
 
 class CrossFrameAttention:
@@ -86,6 +96,9 @@ class CrossFrameAttention:
     ) -> Tensor:
         assert attention_mask is None
         assert hidden_states.ndim == 3, "only a transformer's attention layers follow links"
+        merged = self.links.merged(hidden_states) if encoder_hidden_states is None else None
+        if merged is not None:
+            hidden_states = merged.together(hidden_states)
         words = encoder_hidden_states if encoder_hidden_states is not None else hidden_states
         query, key, value = attn.to_q(hidden_states), attn.to_k(words), attn.to_v(words)
         if encoder_hidden_states is None and self.links.asked is not None:
@@ -96,7 +109,7 @@ class CrossFrameAttention:
         for layer in attn.to_out:
             result = layer(result)
         mixed: Tensor = result / attn.rescale_output_factor
-        return mixed
+        return mixed if merged is None else merged.apart(mixed)
 
     def _grouped(self, rows: Tensor) -> Tensor:
         """(B, N, D) to (groups, asking · N, D)."""

@@ -18,6 +18,9 @@ NAMES = ("self", "first+previous", "sliding(k)", "seed", "keys(n)")
 LARGEST = 64
 """The most frames that a named pattern may reach for: each costs a network's memory."""
 
+MOST_MERGED = 0.75
+"""The greatest share of tokens that can be merged away: one of every four stays for others to merge into."""
+
 AttentionMode = Literal["shared", "window"]
 Backend = Literal["auto", "sdpa", "xformers", "plain"]
 """What computes attention."""

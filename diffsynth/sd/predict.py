@@ -1,44 +1,23 @@
 """What the networks say to a chunk of frames: ControlNets, denoiser and guidance, with attention across frames."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from diffsynth.attention.cross_frame import Attend, CrossFrameAttention, Links
 from diffsynth.attention.patterns import AttentionMode, Batch, Entry, Reference, Source, shared_batch, window_batch
 from diffsynth.diffusion.denoise import Read
 from diffsynth.diffusion.schedule import Schedule, Step
 from diffsynth.sd.control import Condition, ControlBranch
+from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import Noise
-from diffsynth.sd.placement import Placement
+from diffsynth.sd.reuse import Reuse
+from diffsynth.sd.shallow import silent
 from diffsynth.sd.text import Words
 from diffsynth.tracks import Track, number_at
 
 NEGATIVE, POSITIVE = 0, 1
-
-
-@dataclass(frozen=True)
-class Networks:
-    """A denoiser and its ControlNets, whose attention layers all follow the same links."""
-
-    unet: Any
-    branches: tuple[ControlBranch, ...]
-    links: Links
-    placement: Placement
-
-    @classmethod
-    def linked(cls, unet: Any, branches: Sequence[ControlBranch], attend: Attend, placement: Placement) -> "Networks":
-        links = Links()
-        for network in (unet, *(branch.network for branch in branches)):
-            network.set_attn_processor(CrossFrameAttention(links, attend))
-        return cls(unet, tuple(branches), links, placement)
-
-    def among(self, shown: Sequence[int] | None) -> "Networks":
-        """For a rendering of only these frames."""
-        return replace(self, branches=tuple(replace(each, scale=each.scale.among(shown)) for each in self.branches))
 
 
 @dataclass(frozen=True)
@@ -76,6 +55,7 @@ class Predictor:
     noise: Noise
     references: Tensor | None = None
     """(R, C, h, w) clean latents of the reference pictures."""
+    reuse: Reuse | None = None
 
     @torch.inference_mode()
     def __call__(self, read: Read, chunk: range, step: Step) -> Tensor:
@@ -119,11 +99,16 @@ class Predictor:
 
     def _answers(self, batch: Batch, latents: Tensor, step: Step, sides: tuple[int, ...]) -> Tensor:
         """(sides, wanted, C, h, w) float32 on the CPU: the denoiser's word on each side of the guidance."""
-        networks, count = self.networks, len(batch.rows)
+        reuse, count = self.reuse, len(batch.rows)
+        again = reuse is not None and reuse.applies(step)
+        networks = reuse.outer.networks if reuse is not None and again else self.networks
         placed = networks.placement.tensor(latents.repeat(len(sides), 1, 1, 1))
         words = networks.placement.tensor(self._words(sides)).repeat_interleave(count, 0)
-        with networks.links.of(batch, len(sides), placed.device):
-            down, middle = self._residuals(batch, placed, words, step, sides)
+        with networks.links.of(batch, len(sides), placed):
+            down, middle = self._residuals(networks, batch, placed, words, step, sides)
+            if reuse is not None and again:
+                middle = None if middle is None else silent(middle)
+                reuse.recall(step, batch, len(sides), networks.placement)
             with networks.placement.present(networks.unet):
                 answers = networks.unet(
                     placed,
@@ -133,15 +118,17 @@ class Predictor:
                     mid_block_additional_residual=middle,
                     return_dict=False,
                 )[0]
+        if reuse is not None and not again:
+            reuse.keep(step, batch, len(sides))
         wanted: Tensor = answers.view(len(sides), count, *answers.shape[1:])[:, list(batch.wanted)]
         return wanted.float().cpu()
 
     def _residuals(
-        self, batch: Batch, latents: Tensor, words: Tensor, step: Step, sides: tuple[int, ...]
+        self, networks: Networks, batch: Batch, latents: Tensor, words: Tensor, step: Step, sides: tuple[int, ...]
     ) -> tuple[list[Tensor], Tensor | None]:
         """The sum of what the acting ControlNets say."""
         total: list[Tensor] = []
-        for branch, condition in zip(self.networks.branches, self.conditions, strict=True):
+        for branch, condition in zip(networks.branches, self.conditions, strict=True):
             if not branch.acts(step, len(self.schedule.steps)) or (branch.pooled and sides == (NEGATIVE,)):
                 continue
             seen = self.networks.placement.tensor(condition.rows(batch.rows))
@@ -168,7 +155,7 @@ class Predictor:
             return [*down, middle]
         # Only the positive side hears it.
         positive = slice(len(batch.rows), None)
-        with self.networks.links.of(batch, 1, latents.device):
+        with self.networks.links.of(batch, 1, latents):
             down, middle = branch(latents[positive], step, words[positive], seen, weight)
         return [torch.cat([torch.zeros_like(each), each]) for each in (*down, middle)]
 

@@ -8,7 +8,16 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from diffsynth import hub
-from diffsynth.attention.patterns import PAINTED, REFERENCE, AttentionMode, Backend, Entry, named, with_keyframes
+from diffsynth.attention.patterns import (
+    MOST_MERGED,
+    PAINTED,
+    REFERENCE,
+    AttentionMode,
+    Backend,
+    Entry,
+    named,
+    with_keyframes,
+)
 from diffsynth.config import ClipPath, Contradiction, ModelRef, OptionalPath, Respelled, select
 from diffsynth.config.fields import ExistingPath, hub_id
 from diffsynth.config.keyed import FrameNumber, Keyed, values
@@ -89,6 +98,13 @@ class StylizeConfig(ClipTaskConfig):
     noise: Literal["shared", "per_frame", "warped"] = "shared"
     """`shared` starts all frames from one noise, which keeps them alike; `per_frame` draws one for each; `warped` lets
     the noise ride on the clip's motion, so that texture moves with what it lies on."""
+    feature_cache: Annotated[int, Field(ge=1, le=100)] = 1
+    """Go through the whole networks in every n-th step only, and in the others through their outer blocks, with what
+    the deeper ones said before: much faster, less exact."""
+    token_merging: Annotated[float, Field(ge=0, le=MOST_MERGED)] = 0.0
+    """The share of tokens that fine attention layers merge with those most like them: faster, less exact."""
+    compile: bool = False
+    """Compile the networks first (`torch.compile`): takes minutes, and pays in long runs."""
     skip_still: Annotated[float, Field(ge=0, le=255)] | None = None
     """Frames that differ from the last rendered one by at most so many grey levels, wherever one looks, show that one
     again. 0 spares exact copies only, as in animation on twos."""
@@ -140,6 +156,12 @@ class StylizeConfig(ClipTaskConfig):
                     f'combine_pattern names "{entry}", but frames_reference {have}.'
                     f"\n  {use} a path to frames_reference.",
                 )
+        if self.feature_cache > 1 and self.attention_mode == "window":
+            yield Contradiction(
+                ("feature_cache", "attention_mode"),
+                '"feature_cache" keeps what is said of a frame, but "attention_mode": "window" takes each frame '
+                'through them in several windows. Use "shared", or leave "feature_cache" out.',
+            )
         if self.noise == "warped" and isinstance(self.seed_of_noise, dict):
             yield Contradiction(
                 ("noise", "seed_of_noise"),
@@ -243,7 +265,7 @@ class StylizeConfig(ClipTaskConfig):
 
     def build(self, runtime: Runtime) -> Task:
         from diffsynth.tasks.stylize_clip import Stylize
-        from diffsynth.tasks.stylize_parts import Deflicker, Look, Wanted, load_model
+        from diffsynth.tasks.stylize_parts import Deflicker, Look, Speed, Wanted, load_model
 
         runtime = replace(runtime, dtype=self.dtype)
         wanted = Wanted(
@@ -256,6 +278,7 @@ class StylizeConfig(ClipTaskConfig):
             self.num_inference_steps,
             self.attention_backend,
             self.memory,
+            Speed(self.token_merging, self.compile, self.feature_cache),
         )
         model, controls = load_model(wanted, runtime)
         look = Look(

@@ -18,12 +18,15 @@ from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, out_of_memory_told
 from diffsynth.sd.carried_noise import carried_noise
-from diffsynth.sd.control import Condition, embed_clip
+from diffsynth.sd.control import Condition, embed_clip, kept_dtype
+from diffsynth.sd.features import FeatureCache
 from diffsynth.sd.first import First
 from diffsynth.sd.layout import LATENT_SCALE
 from diffsynth.sd.memory import demand
 from diffsynth.sd.noise import Noise
 from diffsynth.sd.predict import Neighbourhood, Predictor, is_one
+from diffsynth.sd.reuse import Reuse
+from diffsynth.sd.shallow import deep_shape
 from diffsynth.sd.smoothing import SmoothingEdit, decode_into
 from diffsynth.sized import Resampling, scaled, sized_store
 from diffsynth.smoothers.base import smooth_into
@@ -106,7 +109,7 @@ class Stylize:
                 latents = self._denoised(scene, kept, conditions)
             with run.timed("decode"):
                 rendered = self._decoded(latents, scene, kept, folder)
-        for name in ("latents", "noise", *(f"embedded-{number}" for number in range(len(self.controls)))):
+        for name in ("latents", "noise", "features", *(f"embedded-{number}" for number in range(len(self.controls)))):
             shutil.rmtree(run.work(name), ignore_errors=True)
         return rendered
 
@@ -135,6 +138,7 @@ class Stylize:
             neighbourhood,
             noise,
             model.vae.encode(references) if references else None,
+            self._reuse(scene),
         )
         folder = scene.run.work("latents")
         moved = solver(schedule.name, noise.of_step)
@@ -145,6 +149,17 @@ class Stylize:
             start.write(folder / FIRST, moved, len(source))
         plan, edit = self._plan(source, scene.run), self._edit(source, progress)
         return denoise(folder, schedule, moved, predictor, plan, progress, edit, hold)
+
+    def _reuse(self, scene: Scene) -> Reuse | None:
+        model, source = self.model, scene.source
+        if model.outer is None:
+            return None
+        sides = source.height // LATENT_SCALE, source.width // LATENT_SCALE
+        shape = deep_shape(model.networks.unet, *sides)
+        kept = FeatureCache(
+            scene.run.work("features"), model.interval, len(source), shape, kept_dtype(model.networks.placement.dtype)
+        )
+        return Reuse(model.outer.among(scene.positions), kept)
 
     def _originals(self, scene: Scene, kept: Kept) -> Original:
         """The clip's own latents, encoded once one of them is asked for, with the user's frames in their places."""

@@ -29,9 +29,10 @@ from diffsynth.sd.layout import (
 )
 from diffsynth.sd.load import channels_last, load_network, load_tokenizer
 from diffsynth.sd.memory import MemoryMode
+from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import NoiseKind
 from diffsynth.sd.placement import Placement
-from diffsynth.sd.predict import Networks
+from diffsynth.sd.reuse import OuterBlocks
 from diffsynth.sd.text import Words, encode_prompts
 from diffsynth.sd.vae import Vae
 from diffsynth.smoothers.base import Smoother
@@ -56,6 +57,9 @@ class Model:
     """What was loaded from checkpoints."""
 
     networks: Networks
+    outer: OuterBlocks | None
+    """Their outer blocks, where some steps go through these alone."""
+    interval: int
     vae: Vae
     words: Words
     schedule: Schedule
@@ -108,6 +112,16 @@ class Deflicker:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """What makes the networks faster."""
+
+    merging: float
+    compiled: bool
+    interval: int
+    """Every so many steps go through the whole networks."""
+
+
+@dataclass(frozen=True)
 class Wanted:
     """Which networks are to be loaded, and for what."""
 
@@ -120,6 +134,7 @@ class Wanted:
     steps: int
     attention: Backend
     memory: MemoryMode
+    speed: Speed
 
 
 def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, ...]]:
@@ -150,14 +165,26 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
         for net, folder in zip(nets, folders, strict=True)
     )
     unet = channels_last(load_network(UNet2DConditionModel, layout.folder / "unet", placement.dtype))
-    networks = Networks.linked(unet, [each.branch for each in controls], attend, placement)
+    networks = Networks.linked(unet, [each.branch for each in controls], attend, placement, wanted.speed.merging)
+    outer = OuterBlocks.of(networks) if wanted.speed.interval > 1 else None
+    if wanted.speed.compiled:
+        networks.compile()
     identities = {"model_id": layout.identity, "vae": network_identity(vae_folder)}
     for net, folder, control in zip(nets, folders, controls, strict=True):
         name = f"controlnets[{wanted.controlnets.index(net)}]"
         identities[f"{name}.model_id"] = network_identity(folder)
         if control.processor is not None:
             identities[f"{name}.processor"] = digest(control.processor.fingerprint)
-    model = Model(networks, _vae(vae_folder, placement), words, steps, folder_identity(vae_folder), identities)
+    model = Model(
+        networks,
+        outer,
+        wanted.speed.interval,
+        _vae(vae_folder, placement),
+        words,
+        steps,
+        folder_identity(vae_folder),
+        identities,
+    )
     return model, controls
 
 
