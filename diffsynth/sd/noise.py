@@ -31,7 +31,7 @@ class Noise:
             return torch.from_numpy(self.carried.read([frame])[0])
         found = self.seed.between(frame)
         before = self._drawn(found.before, frame)
-        if found.share == 0:
+        if found.share == 0 or found.before == found.after:
             return before
         one, other = steady_weights(found.share)
         return one * before + other * self._drawn(found.after, frame)

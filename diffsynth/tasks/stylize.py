@@ -46,7 +46,10 @@ class StylizeConfig(ClipTaskConfig):
 
     USES_DEVICE = True
     INERT: ClassVar[frozenset[str]] = ClipTaskConfig.INERT | {"memory"}
-    OLDER_SPELLINGS: ClassVar[Mapping[str, dict[str, Any]]] = LIST_SCHEMAS
+    OLDER_SPELLINGS: ClassVar[Mapping[str, dict[str, Any]]] = {
+        **LIST_SCHEMAS,
+        "mask_video": {"type": "string", "format": "path", "description": "`mask`, of a clip."},
+    }
 
     task: Literal["stylize"] = "stylize"
     """Stylize a clip."""
@@ -131,6 +134,11 @@ class StylizeConfig(ClipTaskConfig):
     def respell(cls, tree: dict[str, Any]) -> Respelled:
         respelled = Respelled(dict(tree))
         join_parallel_lists(respelled)
+        if "mask_video" in respelled.tree:
+            if "mask" in respelled.tree:
+                respelled.problems.append('"mask" and "mask_video" say the same in two ways. Keep one of them.')
+            respelled.tree["mask"] = respelled.tree.pop("mask_video")
+            respelled.aliases["mask"] = "mask_video"
         for name in ("smoother", "post_smoother"):
             select(respelled, name, f"{name}_config", get_args(SmootherName))
         nets = respelled.tree.get("controlnets")
