@@ -1,7 +1,7 @@
 """ControlNets: what they read of a clip, and what they add to the denoiser."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,7 +58,9 @@ class ControlBranch:
             embedded: Tensor = self.embedder(self.placement.tensor(values)).float().cpu()
         return embedded
 
-    def __call__(self, latents: Tensor, step: Step, words: Tensor, condition: Tensor) -> tuple[list[Tensor], Tensor]:
+    def __call__(
+        self, latents: Tensor, step: Step, words: Tensor, condition: Tensor, added: Mapping[str, Tensor]
+    ) -> tuple[list[Tensor], Tensor]:
         """What it adds to the denoiser's skips and middle, already weighted."""
         down, middle = self.network(
             latents,
@@ -66,6 +68,7 @@ class ControlBranch:
             encoder_hidden_states=words,
             controlnet_cond=condition,
             conditioning_scale=self.scale,
+            added_cond_kwargs=dict(added),
             return_dict=False,
         )
         return list(down), middle

@@ -1,6 +1,7 @@
 """What the networks say to a chunk of frames: ControlNets, denoiser and guidance, with attention across frames."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from diffsynth.runtime import torch_generator
 from diffsynth.sd.control import Condition, ControlBranch
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.text import Words
+from diffsynth.sd.xl import sizes
 
 NEGATIVE, POSITIVE = 0, 1
 
@@ -34,6 +36,12 @@ class Networks:
         for network in (unet, *(branch.network for branch in branches)):
             network.set_attn_processor(CrossFrameAttention(links, attend))
         return cls(unet, tuple(branches), links, placement)
+
+    @property
+    def guidance_width(self) -> int | None:
+        """How long the vector is by which a distilled denoiser is told the guidance scale; None: it is not."""
+        width = self.unet.config.time_cond_proj_dim
+        return None if width is None else int(width)
 
 
 @dataclass(frozen=True)
@@ -99,14 +107,19 @@ class Predictor:
     def _guided(self, batch: Batch, read: Read, step: Step) -> Tensor:
         latents = self._latents(batch, read, step)
         sides: tuple[tuple[int, ...], ...] = ((NEGATIVE, POSITIVE),)
-        if self.guidance == 1:
+        if self.one_sided:
             sides = ((POSITIVE,),)
         elif self.neighbourhood.mode == "window":
             sides = ((NEGATIVE,), (POSITIVE,))
         answers = torch.cat([self._answers(batch, latents, step, each) for each in sides])
-        if self.guidance == 1:
+        if self.one_sided:
             return answers[0]
         return torch.lerp(answers[NEGATIVE], answers[POSITIVE], self.guidance)
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether the prompt's answer is all that counts."""
+        return self.guidance == 1 or self.networks.guidance_width is not None
 
     def _words(self, sides: tuple[int, ...]) -> Tensor:
         if len(sides) == 2:
@@ -130,13 +143,16 @@ class Predictor:
         networks, count = self.networks, len(batch.rows)
         placed = networks.placement.tensor(latents.repeat(len(sides), 1, 1, 1))
         words = networks.placement.tensor(self._words(sides)).repeat_interleave(count, 0)
+        added = self._added(placed, sides)
         with networks.links.of(batch, len(sides), placed.device):
-            down, middle = self._residuals(batch, placed, words, step, sides)
+            down, middle = self._residuals(batch, placed, words, added, step, sides)
             with networks.placement.present(networks.unet):
                 answers = networks.unet(
                     placed,
                     step.timestep,
                     encoder_hidden_states=words,
+                    timestep_cond=self._steering(len(placed)),
+                    added_cond_kwargs=added,
                     down_block_additional_residuals=down or None,
                     mid_block_additional_residual=middle,
                     return_dict=False,
@@ -144,8 +160,29 @@ class Predictor:
         wanted: Tensor = answers.view(len(sides), count, *answers.shape[1:])[:, list(batch.wanted)]
         return wanted.float().cpu()
 
+    def _added(self, placed: Tensor, sides: tuple[int, ...]) -> dict[str, Tensor]:
+        """What XL is told beside the words; nothing for others."""
+        pooled = self.words.pooled
+        if pooled is None:
+            return {}
+        rows = pooled[list(sides)].repeat_interleave(len(placed) // len(sides), 0)
+        return {"text_embeds": self.networks.placement.tensor(rows), "time_ids": sizes(placed)}
+
+    def _steering(self, rows: int) -> Tensor | None:
+        """The guidance scale, for a denoiser that was distilled to read it."""
+        width = self.networks.guidance_width
+        if width is None:
+            return None
+        return self.networks.placement.tensor(guidance_waves(self.guidance, width)).expand(rows, -1)
+
     def _residuals(
-        self, batch: Batch, latents: Tensor, words: Tensor, step: Step, sides: tuple[int, ...]
+        self,
+        batch: Batch,
+        latents: Tensor,
+        words: Tensor,
+        added: Mapping[str, Tensor],
+        step: Step,
+        sides: tuple[int, ...],
     ) -> tuple[list[Tensor], Tensor | None]:
         """The sum of what the acting ControlNets say."""
         total: list[Tensor] = []
@@ -154,7 +191,7 @@ class Predictor:
                 continue
             seen = self.networks.placement.tensor(condition.rows(batch.rows))
             with self.networks.placement.present(branch.network):
-                parts = self._branch(branch, batch, latents, words, step, seen, sides)
+                parts = self._branch(branch, batch, latents, words, added, step, seen, sides)
             total = parts if not total else [one + other for one, other in zip(total, parts, strict=True)]
         return (total[:-1], total[-1]) if total else ([], None)
 
@@ -164,15 +201,28 @@ class Predictor:
         batch: Batch,
         latents: Tensor,
         words: Tensor,
+        added: Mapping[str, Tensor],
         step: Step,
         seen: Tensor,
         sides: tuple[int, ...],
     ) -> list[Tensor]:
         if not (branch.pooled and len(sides) == 2):
-            down, middle = branch(latents, step, words, seen.repeat(len(sides), 1, 1, 1))
+            down, middle = branch(latents, step, words, seen.repeat(len(sides), 1, 1, 1), added)
             return [*down, middle]
         # Only the positive side hears it.
         positive = slice(len(batch.rows), None)
         with self.networks.links.of(batch, 1, latents.device):
-            down, middle = branch(latents[positive], step, words[positive], seen)
+            heard = {name: each[positive] for name, each in added.items()}
+            down, middle = branch(latents[positive], step, words[positive], seen, heard)
         return [torch.cat([torch.zeros_like(each), each]) for each in (*down, middle)]
+
+
+def guidance_waves(guidance: float, width: int) -> Tensor:
+    """(1, width): a guidance scale as sines and cosines, the way latent consistency models were taught to read it.
+
+    They count from 0: what the prompt says is added so many times once more.
+    """
+    half = width // 2
+    rates = torch.exp(torch.arange(half, dtype=torch.float32) * (-math.log(10000.0) / (half - 1)))
+    waves = (guidance - 1) * 1000 * rates
+    return torch.nn.functional.pad(torch.cat([waves.sin(), waves.cos()]), (0, width % 2))[None]
