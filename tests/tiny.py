@@ -7,15 +7,16 @@ picture, and a few steps neither saturate nor die out.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import diffsynth  # noqa: F401 - its guard lets diffusers be imported beside a torchvision that doesn't fit torch
 
 # isort: split
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 VAE_SCALE = 8
 CHUNK = 77
@@ -34,11 +35,14 @@ def save_tiny_sd(
     scheduler: dict[str, object] | None = None,
     pad_token: str = END,
     linear_projection: bool = False,
+    unet_keys: dict[str, object] | None = None,
 ) -> Path:
-    """A checkpoint like Stable Diffusion 1.5's in `folder`; `scheduler` replaces or adds keys of its PNDM config."""
+    """A checkpoint like Stable Diffusion 1.5's in `folder`; `scheduler` replaces or adds keys of its PNDM config, and
+    `unet_keys` of its denoiser's."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        unet = _unet(latent_channels, cross_attention_dim, linear_projection=linear_projection)
+        keys = {"use_linear_projection": linear_projection, **(unet_keys or {})}
+        unet = _unet(latent_channels, cross_attention_dim, **keys)
         vae = _vae(latent_channels)
         vocabulary = _vocabulary()
         text_encoder = _text_encoder(cross_attention_dim, len(vocabulary), pad=vocabulary[pad_token])
@@ -88,6 +92,83 @@ def save_tiny_sd2(folder: Path, *, seed: int = 2) -> Path:
     )
 
 
+def save_tiny_sdxl(folder: Path, *, seed: int = 6, zero_empty: bool = True) -> Path:
+    """A checkpoint like Stable Diffusion XL's: two text encoders, attention from the second level on with more layers
+    at the third, and a denoiser that is told sizes and the prompt as a whole."""
+    first, second, time = 24, 32, 8
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        unet = _unet(
+            4,
+            first + second,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 1, 2),
+            attention_head_dim=(2, 2, 4),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=time,
+            projection_class_embeddings_input_dim=second + 6 * time,
+        )
+        for layer in (unet.add_embedding.linear_1, unet.add_embedding.linear_2):
+            _redraw(layer, 2.0)
+        vae = _vae(4, scaling_factor=0.13025)
+        words = _vocabulary()
+        small = _text_encoder(first, len(words), pad=words[END])
+        large = CLIPTextModelWithProjection(_text_encoder(second, len(words), pad=words["!"]).config)
+        for module in large.modules():
+            _redraw_text(module)
+    vae.save_pretrained(folder / "vae")
+    unet.save_pretrained(folder / "unet")
+    small.save_pretrained(folder / "text_encoder")
+    large.save_pretrained(folder / "text_encoder_2")
+    _save_tokenizer(folder / "tokenizer", words, END)
+    _save_tokenizer(folder / "tokenizer_2", words, "!")
+    schedule: dict[str, object] = {
+        "_class_name": "EulerDiscreteScheduler",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+        "prediction_type": "epsilon",
+        "steps_offset": 1,
+        "timestep_spacing": "leading",
+    }
+    _write_json(folder / "scheduler" / "scheduler_config.json", schedule)
+    parts: dict[str, object] = {
+        "_class_name": "StableDiffusionXLPipeline",
+        "force_zeros_for_empty_prompt": zero_empty,
+        "scheduler": ["diffusers", schedule["_class_name"]],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    _write_json(folder / "model_index.json", parts)
+    return folder
+
+
+def save_tiny_taesd(folder: Path, *, seed: int = 8) -> Path:
+    """An autoencoder like TAESD: small, quick, without a distribution, its latents as the denoiser reads them."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        vae = AutoencoderTiny(
+            encoder_block_out_channels=(8, 8, 8, 8),
+            decoder_block_out_channels=(8, 8, 8, 8),
+            num_encoder_blocks=(1, 1, 1, 1),
+            num_decoder_blocks=(1, 1, 1, 1),
+        )
+        for module in vae.modules():
+            if isinstance(module, nn.Conv2d):
+                _redraw(module, 1.2)
+        _scale(vae.encoder.layers[-1], 1 / vae.encode(torch.rand(2, 3, 64, 64) * 2 - 1).latents.std())
+        _scale(vae.decoder.layers[-1], 0.4 / vae.decode(torch.randn(2, 4, 8, 8)).sample.std())
+    vae.save_pretrained(folder)
+    return folder
+
+
 def save_tiny_controlnet(folder: Path, sd: Path, *, seed: int = 1, global_pool_conditions: bool = False) -> Path:
     """A ControlNet for the checkpoint in `sd`, with the convolutions that training starts at zero drawn at random."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -112,20 +193,20 @@ def _centre(embedding: nn.Module) -> None:
     embedding.conv_out.bias.copy_(-seen.mean(dim=(0, 2, 3)) * scale)
 
 
-def _unet(latent_channels: int, cross_attention_dim: int, *, linear_projection: bool) -> UNet2DConditionModel:
-    unet = UNet2DConditionModel(
-        in_channels=latent_channels,
-        out_channels=latent_channels,
-        block_out_channels=(32, 32, 32),
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        layers_per_block=1,
-        attention_head_dim=2,
-        norm_num_groups=8,
-        cross_attention_dim=cross_attention_dim,
-        use_linear_projection=linear_projection,
-        sample_size=64 // VAE_SCALE,
-    )
+def _unet(latent_channels: int, cross_attention_dim: int, **keys: Any) -> UNet2DConditionModel:
+    plain = {
+        "in_channels": latent_channels,
+        "out_channels": latent_channels,
+        "block_out_channels": (32, 32, 32),
+        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        "layers_per_block": 1,
+        "attention_head_dim": 2,
+        "norm_num_groups": 8,
+        "cross_attention_dim": cross_attention_dim,
+        "sample_size": 64 // VAE_SCALE,
+    }
+    unet = UNet2DConditionModel(**{**plain, **keys})
     for name, module in unet.named_modules():
         if name.endswith(("to_q", "to_k")):
             _redraw(module, 1.5)  # scores that differ: a plain mean of all tokens would hide what is attended to
@@ -155,7 +236,7 @@ def _predict_own_input(unet: UNet2DConditionModel, channels: int) -> None:
         unet.conv_out.weight[pair % channels, pair, 1, 1] += sign
 
 
-def _vae(latent_channels: int) -> AutoencoderKL:
+def _vae(latent_channels: int, scaling_factor: float = _SCALING_FACTOR) -> AutoencoderKL:
     vae = AutoencoderKL(
         latent_channels=latent_channels,
         block_out_channels=(8, 16, 16, 16),
@@ -163,13 +244,13 @@ def _vae(latent_channels: int) -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
         norm_num_groups=4,
-        scaling_factor=_SCALING_FACTOR,
+        scaling_factor=scaling_factor,
         sample_size=64,
     )
     pictures = torch.rand(2, 3, 64, 64) * 2 - 1
-    _scale(vae.quant_conv, 1 / _SCALING_FACTOR / vae.encode(pictures).latent_dist.mean.std())
+    _scale(vae.quant_conv, 1 / scaling_factor / vae.encode(pictures).latent_dist.mean.std())
     latents = torch.randn(2, latent_channels, 8, 8)
-    _scale(vae.decoder.conv_out, 0.35 / vae.decode(latents / _SCALING_FACTOR).sample.std())
+    _scale(vae.decoder.conv_out, 0.35 / vae.decode(latents / scaling_factor).sample.std())
     return vae
 
 
@@ -189,11 +270,15 @@ def _text_encoder(width: int, words: int, *, pad: int) -> CLIPTextModel:
         )
     )
     for module in encoder.modules():
-        if isinstance(module, nn.Linear):
-            _redraw(module, 1.0)
-        elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight)
+        _redraw_text(module)
     return encoder
+
+
+def _redraw_text(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        _redraw(module, 1.0)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight)
 
 
 def _vocabulary() -> dict[str, int]:

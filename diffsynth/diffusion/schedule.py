@@ -131,6 +131,8 @@ def is_plain(settings: Mapping[str, Any]) -> bool:
 
 def schedule(name: SchedulerName, settings: Mapping[str, Any], count: int, where: str) -> Schedule:
     """The schedule of a checkpoint whose scheduler_config, read from `where`, holds `settings`."""
+    if name == "auto" and settings.get("_class_name") == KINDS["lcm"]:
+        name = "lcm"
     if name == "seed_ddim" or (name == "auto" and is_plain(settings)):
         prediction = settings.get("prediction_type", "epsilon")
         if prediction != "epsilon":

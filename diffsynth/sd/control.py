@@ -1,7 +1,7 @@
 """ControlNets: what they read of a clip, and what they add to the denoiser."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,7 +66,13 @@ class ControlBranch:
         return self.placement.tensor(torch.tensor([number_at(self.scale, each) for each in frames]).view(-1, 1, 1, 1))
 
     def __call__(
-        self, latents: Tensor, step: Step, words: Tensor, condition: Tensor, weight: float | Tensor
+        self,
+        latents: Tensor,
+        step: Step,
+        words: Tensor,
+        condition: Tensor,
+        weight: float | Tensor,
+        added: Mapping[str, Tensor],
     ) -> tuple[list[Tensor], Tensor]:
         """What it adds to the denoiser's skips and middle, already weighted."""
         down, middle = self.network(
@@ -75,6 +81,7 @@ class ControlBranch:
             encoder_hidden_states=words,
             controlnet_cond=condition,
             conditioning_scale=weight,
+            added_cond_kwargs=dict(added),
             return_dict=False,
         )
         return list(down), middle

@@ -13,14 +13,17 @@ from diffsynth.identity import glance
 Settings = Mapping[str, Any]
 
 STEM = "diffusion_pytorch_model"
+TEXT_STEMS = ("model", "pytorch_model")
 PARTS: Mapping[str, tuple[str, ...]] = {
     "unet": (STEM,),
     "vae": (STEM,),
-    "text_encoder": ("model", "pytorch_model"),
+    "text_encoder": TEXT_STEMS,
     "tokenizer": (),
     "scheduler": (),
 }
 """The folders of a checkpoint, and how the weights in each may be called."""
+XL_PARTS: Mapping[str, tuple[str, ...]] = {**PARTS, "text_encoder_2": TEXT_STEMS, "tokenizer_2": ()}
+XL = "Stable Diffusion XL"
 HALF = "fp16"
 """The mark in the names of weights that were saved in half precision."""
 LATENT_SCALE = 8
@@ -39,76 +42,113 @@ def floored(size: int) -> int:
 
 @dataclass(frozen=True)
 class CheckpointLayout:
-    """A whole checkpoint on this disk."""
+    """A whole checkpoint on this disk: what its parts are like."""
 
-    folder: Path
+    place: Path
+    """Its folder, or its single file."""
     unet: Settings
     vae: Settings
-    text_encoder: Settings
+    text_encoders: tuple[Settings, ...]
+    """One, or XL's two."""
     scheduler: Settings
-
-    @property
-    def identity(self) -> str:
-        """Tells its parts from another checkpoint's; the autoencoder, which may come from elsewhere, is left out."""
-        return glance(file for part in PARTS if part != "vae" for file in _held(self.folder / part))
+    zero_empty: bool = False
+    """Whether an empty negative prompt is zeros in place of its words."""
 
 
-def checkpoint_folder(reference: str) -> Path:
+def parts_of(unet: Settings) -> Mapping[str, tuple[str, ...]]:
+    return XL_PARTS if kind(unet) == XL else PARTS
+
+
+def checkpoint_folder(reference: str, revision: str | None = None, variant: str | None = None) -> Path:
     """The local folder of a checkpoint; from the hub only what diffusers needs is fetched."""
     local = Path(reference)
-    if local.is_file():
-        raise ModelError(
-            f"{local}: is a single file. Give a checkpoint's folder in diffusers' layout (model_index.json, unet/, "
-            "vae/, text_encoder/, tokenizer/, scheduler/)."
-        )
     if local.is_absolute():
         return local
-    fixed = ["model_index.json", "tokenizer/*", "scheduler/*.json"]
-    for suffix in ("safetensors", "bin"):
-        wanted = [f"{part}/config.json" for part in PARTS] + fixed
-        for part, stems in PARTS.items():
-            wanted += [f"{part}/{stem}{each}" for stem in stems for each in (f".{suffix}", f"-*-of-*.{suffix}")]
-            wanted += [f"{part}/{stem}.{suffix}.index.json" for stem in stems]
-        folder = hub.snapshot(reference, wanted, '"model_id"')
-        if any((folder / "unet").glob(f"*.{suffix}")):
-            break
-    return folder
+    settings = ["model_index.json", "tokenizer/*", "tokenizer_2/*", "scheduler/*.json"]
+    settings += [f"{part}/config.json" for part, stems in XL_PARTS.items() if stems]
+    return _fetched(reference, '"model_id"', settings, XL_PARTS, revision, variant)
 
 
-def network_folder(reference: str, key: str) -> Path:
+def network_folder(reference: str, key: str, variant: str | None = None) -> Path:
     """The local folder of a single network (a ControlNet, an autoencoder)."""
     local = Path(reference)
     if local.is_file():
         raise ModelError(f'{local}: is a file; "{key}" must be a folder with config.json and {STEM}.safetensors.')
     if local.is_absolute():
         return local
-    for suffix in ("safetensors", "bin"):
-        folder = hub.snapshot(reference, ["config.json", f"{STEM}.{suffix}"], f'"{key}"')
-        if any(folder.glob(f"*.{suffix}")):
+    return _fetched(reference, f'"{key}"', ["config.json"], {"": (STEM,)}, None, variant)
+
+
+def _fetched(
+    model_id: str,
+    key: str,
+    settings: Sequence[str],
+    parts: Mapping[str, Sequence[str]],
+    revision: str | None,
+    variant: str | None,
+) -> Path:
+    """A model of the hub: of the copies of its weights the wanted ones, else the first that are there for all parts."""
+    marks = dict.fromkeys((variant or "", "", HALF))
+    for suffix, mark in [(suffix, mark) for suffix in ("safetensors", "bin") for mark in marks]:
+        end = f".{mark}.{suffix}" if mark else f".{suffix}"
+        wanted = list(settings)
+        for part, stems in parts.items():
+            for stem in stems:
+                base = f"{part}/{stem}" if part else stem
+                shards = f"-*-of-*{end}"
+                index = f".{suffix}.index.{mark}.json" if mark else f".{suffix}.index.json"
+                wanted += [f"{base}{each}" for each in (end, shards, index)]
+        folder = hub.snapshot(model_id, wanted, key, revision)
+        there = [part for part in parts if parts[part] and (folder / part / "config.json").is_file()]
+        if there and all(weight_files(folder / part) for part in there):
             break
     return folder
 
 
-def read_checkpoint(folder: Path) -> CheckpointLayout:
+def read_checkpoint(folder: Path, variant: str | None = None) -> CheckpointLayout:
     """Read a folder's settings; what is missing or belongs to another kind of model is said by name."""
-    if not (folder / "model_index.json").is_file():
+    index = folder / "model_index.json"
+    if not index.is_file():
         raise MissingFileError(
             f"{folder}: holds no model_index.json, so it is no checkpoint in diffusers' layout. "
             "Give the folder that holds unet/, vae/, text_encoder/, tokenizer/ and scheduler/."
         )
-    for part, stems in PARTS.items():
+    unet = read_settings(folder / "unet" / "config.json")
+    if kind(unet) == XL and (folder / "text_encoder_2").is_dir() and not (folder / "text_encoder").is_dir():
+        raise ModelError(f"{folder}: is the refiner of Stable Diffusion XL. Use a base checkpoint.")
+    parts = parts_of(unet)
+    for part, stems in parts.items():
         if stems:
             require_weights(folder / part, stems)
-    tokenizer = folder / "tokenizer"
-    _require(tokenizer / "tokenizer_config.json")  # else another generation's padding would be taken, without a word
-    if not (tokenizer / "tokenizer.json").is_file():
-        _require(tokenizer / "vocab.json")
-        _require(tokenizer / "merges.txt")
-    settings = {part: read_settings(folder / part / "config.json") for part in ("unet", "vae", "text_encoder")}
-    scheduler = read_settings(folder / "scheduler" / "scheduler_config.json")
-    layout = CheckpointLayout(folder, **settings, scheduler=scheduler)
-    _check_checkpoint(layout)
+        elif part.startswith("tokenizer"):
+            _require_tokenizer(folder / part)
+    if variant and not any(weight_variant(folder / part, variant) == variant for part in parts):
+        raise MissingFileError(
+            f'{folder}: holds no weights that are called *.{variant}.safetensors, as "variant" asks for. Leave it out.'
+        )
+    encoders = tuple(read_settings(folder / part / "config.json") for part in parts if part.startswith("text_encoder"))
+    layout = CheckpointLayout(
+        folder,
+        unet,
+        read_settings(folder / "vae" / "config.json"),
+        encoders,
+        read_settings(folder / "scheduler" / "scheduler_config.json"),
+        bool(read_settings(index).get("force_zeros_for_empty_prompt", False)),
+    )
+    check_checkpoint(layout)
     return layout
+
+
+def _require_tokenizer(folder: Path) -> None:
+    _require(folder / "tokenizer_config.json")  # else another generation's padding would be taken, without a word
+    if not (folder / "tokenizer.json").is_file():
+        _require(folder / "vocab.json")
+        _require(folder / "merges.txt")
+
+
+def folder_identity(layout: CheckpointLayout) -> str:
+    """Tells its parts from another checkpoint's; the autoencoder, which may come from elsewhere, is left out."""
+    return glance(file for part in parts_of(layout.unet) if part != "vae" for file in _held(layout.place / part))
 
 
 def network_identity(folder: Path) -> str:
@@ -135,11 +175,19 @@ def _weight_names(stems: Sequence[str], variant: str = "") -> list[str]:
     return [f"{stem}{end}" for stem in stems for end in ends]
 
 
-def weight_variant(folder: Path) -> str | None:
-    """The mark by which a network's weights are found where no plain ones are there."""
+def weight_variant(folder: Path, wanted: str | None = None) -> str | None:
+    """The mark in the names of the weights to load: the wanted one where it is there, else none, else half precision.
+
+    A part of a checkpoint that has no such copy is taken as it is.
+    """
     stems = tuple(dict.fromkeys(stem for names in PARTS.values() for stem in names))
-    plain = any((folder / name).is_file() for name in _weight_names(stems))
-    return None if plain else HALF
+
+    def there(mark: str) -> bool:
+        return any((folder / name).is_file() for name in _weight_names(stems, mark))
+
+    if wanted and there(wanted):
+        return wanted
+    return None if there("") else HALF
 
 
 def _require(file: Path) -> None:
@@ -161,35 +209,44 @@ def read_settings(file: Path) -> Settings:
 def kind(unet: Settings) -> str:
     """What family a denoiser or ControlNet belongs to, for messages."""
     if unet.get("addition_embed_type") == "text_time":
-        return "Stable Diffusion XL"
+        return XL
     width = unet.get("cross_attention_dim")
     return {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x"}.get(width, f"text width {width}")  # type: ignore[arg-type]
 
 
-def _check_checkpoint(layout: CheckpointLayout) -> None:
-    where, unet = layout.folder, layout.unet
+def check_checkpoint(layout: CheckpointLayout) -> None:
+    """Its parts must be of one kind, and of one that can be run."""
+    where, unet = layout.place, layout.unet
     if unet.get("_class_name", "UNet2DConditionModel") != "UNet2DConditionModel":
         raise ModelError(f"{where}: its denoiser is a {unet['_class_name']}; a UNet2DConditionModel is needed.")
-    if kind(unet) == "Stable Diffusion XL":
-        raise ModelError(f"{where}: is a Stable Diffusion XL checkpoint; those of 1.x and 2.x are supported.")
     if unet.get("in_channels") != unet.get("out_channels"):
         raise ModelError(
             f"{where}: its denoiser reads {unet.get('in_channels')} channels and writes {unet.get('out_channels')}: an "
             "inpainting or depth checkpoint. Use a plain one; masks and depth come in by ControlNets."
         )
-    width, words = unet.get("cross_attention_dim"), layout.text_encoder.get("hidden_size")
-    if words is not None and width != words:
+    width, words = unet.get("cross_attention_dim"), [int(each.get("hidden_size", 0)) for each in layout.text_encoders]
+    if all(words) and width != sum(words):
+        names = " and ".join(["text_encoder/", "text_encoder_2/"][: len(words)])
         raise ModelError(
-            f"{where}: unet/ reads words of width {width}, but text_encoder/ writes {words}: they are of different "
+            f"{where}: unet/ reads words of width {width}, but {names} writes {sum(words)}: they are of different "
             "checkpoints. Copy or download it again."
         )
     check_vae(layout.vae, unet, where / "vae")
 
 
+def vae_class(vae: Settings, where: Path) -> str:
+    """The kind of an autoencoder; `AutoencoderTiny` is small and quick, for previews."""
+    name = str(vae.get("_class_name", "AutoencoderKL"))
+    if name not in ("AutoencoderKL", "AutoencoderTiny"):
+        raise ModelError(f"{where}: is a {name}; an AutoencoderKL or AutoencoderTiny is needed.")
+    return name
+
+
 def check_vae(vae: Settings, unet: Settings, where: Path) -> None:
     """An autoencoder must speak the denoiser's latents."""
-    channels, wanted = vae.get("latent_channels"), unet.get("in_channels")
-    scale = 2 ** (len(vae.get("block_out_channels", ())) - 1)
+    tiny = vae_class(vae, where) == "AutoencoderTiny"
+    widths = vae.get("encoder_block_out_channels" if tiny else "block_out_channels", ())
+    channels, wanted, scale = vae.get("latent_channels"), unet.get("in_channels"), 2 ** (len(widths) - 1)
     if channels != wanted or scale != LATENT_SCALE:
         raise ModelError(
             f"{where}: this autoencoder makes {channels} channels at 1/{scale} of the size; "
@@ -208,12 +265,18 @@ def check_controlnet(net: Settings, unet: Settings, where: Path, checkpoint: str
             )
 
 
-def weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path, wanted: str | None = None) -> list[Path]:
     """The files that a network is loaded from; of several copies in other formats the first counts."""
-    half = weight_variant(folder) == HALF
+    mark = weight_variant(folder, wanted)
     for suffix in ("safetensors", "bin"):
         found = [each for each in folder.glob(f"*.{suffix}") if "ema" not in each.name]
-        files = sorted(each for each in found if (f".{HALF}" in each.name) == half)
+        files = sorted(each for each in found if _mark(each) == mark)
         if files:
             return files
     return []
+
+
+def _mark(file: Path) -> str | None:
+    """`fp16` of `model.fp16.safetensors`, and of a part of one, `model.fp16-00001-of-00002.safetensors`."""
+    inner = Path(file.stem).suffix.removeprefix(".")
+    return inner.split("-")[0] or None

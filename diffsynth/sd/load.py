@@ -11,15 +11,16 @@ import torch
 from torch import nn
 
 from diffsynth.errors import ModelError
-from diffsynth.sd.layout import weight_variant
+from diffsynth.sd.layout import read_settings, vae_class, weight_variant
 
 
-def load_network(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """A diffusers or transformers network of class `kind`, on the CPU, for inference only."""
+def load_network(kind: Any, folder: Path, dtype: torch.dtype, variant: str | None = None) -> Any:
+    """A diffusers or transformers network of class `kind`, on the CPU, for inference only; `variant` is the mark of the
+    weights that are wanted where there are several."""
     is_diffusers = kind.__module__.startswith("diffusers")
-    options = {"torch_dtype" if is_diffusers else "dtype": dtype, "variant": weight_variant(folder)}
+    options = {"torch_dtype" if is_diffusers else "dtype": dtype, "variant": weight_variant(folder, variant)}
     try:
-        with _quiet():
+        with quiet():
             network, report = kind.from_pretrained(
                 str(folder), local_files_only=True, output_loading_info=True, **options
             )
@@ -38,11 +39,22 @@ def load_network(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     return network
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_vae(folder: Path, dtype: torch.dtype, variant: str | None = None) -> Any:
+    """An autoencoder, of the class that its settings name."""
+    import diffusers
+
+    kind = getattr(diffusers, vae_class(read_settings(folder / "config.json"), folder))
+    return load_network(kind, folder, dtype, variant)
+
+
+def load_tokenizer(folder: Path, *, pad_token: str | None = None, model_max_length: int | None = None) -> Any:
+    """A CLIP tokenizer; what pads a prompt, and how long its pieces are, where the folder is not to say it."""
     from transformers import CLIPTokenizer
 
+    said: dict[str, Any] = {"pad_token": pad_token, "model_max_length": model_max_length}
+    said = {key: value for key, value in said.items() if value is not None}
     try:
-        return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+        return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True, **said)
     except Exception as problem:  # damage shows as any of a dozen kinds
         raise ModelError(
             f"{folder}: doesn't load as a CLIP tokenizer ({_first_line(problem)}). Copy or download it again."
@@ -59,7 +71,7 @@ def _first_line(problem: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Loading reports, bars and warnings stay inside: what matters is checked, and said in our words."""
     from transformers.utils.logging import disable_progress_bar
 

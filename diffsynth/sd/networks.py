@@ -33,6 +33,12 @@ class Networks:
             network.set_attn_processor(CrossFrameAttention(links, attend))
         return cls(unet, tuple(branches), links, placement)
 
+    @property
+    def guidance_width(self) -> int | None:
+        """How long the vector is by which a distilled denoiser is told the guidance scale; None: it is not."""
+        width = self.unet.config.time_cond_proj_dim
+        return None if width is None else int(width)
+
     def compile(self) -> None:
         """In place; what is compiled is seen when the networks are first asked."""
         for network in (self.unet, *(branch.network for branch in self.branches)):

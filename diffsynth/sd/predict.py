@@ -1,7 +1,8 @@
 """What the networks say to a chunk of frames: ControlNets, denoiser and guidance, with attention across frames."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from diffsynth.sd.noise import Noise
 from diffsynth.sd.reuse import Reuse
 from diffsynth.sd.shallow import silent
 from diffsynth.sd.text import Words
+from diffsynth.sd.xl import sizes
 from diffsynth.tracks import Track, number_at
 
 NEGATIVE, POSITIVE = 0, 1
@@ -43,6 +45,27 @@ class Neighbourhood:
 
 
 @dataclass(frozen=True)
+class Asking:
+    """What goes through the networks at once: a batch's rows, on one side of the guidance or on both in turn."""
+
+    batch: Batch
+    step: Step
+    sides: tuple[int, ...]
+    frames: list[int]
+    """For each row of the batch the frame whose settings it takes."""
+    latents: Tensor
+    """(sides · rows, C, h, w), as the words and what is added on the device."""
+    words: Tensor
+    added: Mapping[str, Tensor]
+
+    def positive(self) -> "Asking":
+        """The half that holds the prompt."""
+        half = slice(len(self.batch.rows), None)
+        heard = {name: each[half] for name, each in self.added.items()}
+        return replace(self, sides=(POSITIVE,), latents=self.latents[half], words=self.words[half], added=heard)
+
+
+@dataclass(frozen=True)
 class Predictor:
     """Answers for one clip."""
 
@@ -61,31 +84,30 @@ class Predictor:
     def __call__(self, read: Read, chunk: range, step: Step) -> Tensor:
         return torch.cat([self._guided(batch, read, step) for batch in self.neighbourhood.batches(chunk)])
 
+    @property
+    def one_sided(self) -> bool:
+        """Whether the prompt's answer is all that counts."""
+        return is_one(self.guidance) or self.networks.guidance_width is not None
+
     def _guided(self, batch: Batch, read: Read, step: Step) -> Tensor:
         latents = self._latents(batch, read, step)
         sides: tuple[tuple[int, ...], ...] = ((NEGATIVE, POSITIVE),)
-        unguided = is_one(self.guidance)
-        if unguided:
+        if self.one_sided:
             sides = ((POSITIVE,),)
         elif self.neighbourhood.mode == "window":
             sides = ((NEGATIVE,), (POSITIVE,))
-        answers = torch.cat([self._answers(batch, latents, step, each) for each in sides])
-        if unguided:
+        answers = torch.cat([self._answers(self._asking(batch, latents, step, each)) for each in sides])
+        if self.one_sided:
             return answers[0]
         frames = self._frames(batch)
         strength = torch.tensor([number_at(self.guidance, frames[row]) for row in batch.wanted])
         return torch.lerp(answers[NEGATIVE], answers[POSITIVE], strength.view(-1, 1, 1, 1))
 
     def _frames(self, batch: Batch) -> list[int]:
-        """For each row the frame whose settings it takes; a reference is seen as the frame that is made from it is."""
+        """For each row the frame whose settings it takes; a reference has none of its own."""
         asks = batch.rows[batch.wanted[0]] if self.neighbourhood.mode == "window" else 0
         assert isinstance(asks, int)
         return [asks if isinstance(row, Reference) else row for row in batch.rows]
-
-    def _words(self, sides: tuple[int, ...]) -> Tensor:
-        if len(sides) == 2:
-            return self.words.together
-        return self.words.positive if sides == (POSITIVE,) else self.words.negative
 
     def _latents(self, batch: Batch, read: Read, step: Step) -> Tensor:
         """(rows, C, h, w); the references' are as noisy as the frames'."""
@@ -97,69 +119,97 @@ class Predictor:
                 known[row] = self.schedule.noised(self.references[row.number], self.noise.of(frame), step)
         return torch.stack([known[row] for row in batch.rows])
 
-    def _answers(self, batch: Batch, latents: Tensor, step: Step, sides: tuple[int, ...]) -> Tensor:
+    def _asking(self, batch: Batch, latents: Tensor, step: Step, sides: tuple[int, ...]) -> Asking:
+        placement, count = self.networks.placement, len(batch.rows)
+        placed = placement.tensor(latents.repeat(len(sides), 1, 1, 1))
+        words = placement.tensor(self._words(sides)).repeat_interleave(count, 0)
+        added: dict[str, Tensor] = {}
+        if self.words.pooled is not None:
+            rows = self.words.pooled[list(sides)].repeat_interleave(count, 0)
+            added = {"text_embeds": placement.tensor(rows), "time_ids": sizes(placed)}
+        return Asking(batch, step, sides, self._frames(batch), placed, words, added)
+
+    def _words(self, sides: tuple[int, ...]) -> Tensor:
+        if len(sides) == 2:
+            return self.words.together
+        return self.words.positive if sides == (POSITIVE,) else self.words.negative
+
+    def _answers(self, asking: Asking) -> Tensor:
         """(sides, wanted, C, h, w) float32 on the CPU: the denoiser's word on each side of the guidance."""
-        reuse, count = self.reuse, len(batch.rows)
-        again = reuse is not None and reuse.applies(step)
+        batch, sides, reuse = asking.batch, len(asking.sides), self.reuse
+        again = reuse is not None and reuse.applies(asking.step)
         networks = reuse.outer.networks if reuse is not None and again else self.networks
-        placed = networks.placement.tensor(latents.repeat(len(sides), 1, 1, 1))
-        words = networks.placement.tensor(self._words(sides)).repeat_interleave(count, 0)
-        with networks.links.of(batch, len(sides), placed):
-            down, middle = self._residuals(networks, batch, placed, words, step, sides)
+        with networks.links.of(batch, sides, asking.latents):
+            down, middle = self._residuals(networks, asking)
             if reuse is not None and again:
                 middle = None if middle is None else silent(middle)
-                reuse.recall(step, batch, len(sides), networks.placement)
+                reuse.recall(asking.step, batch, sides, networks.placement)
             with networks.placement.present(networks.unet):
                 answers = networks.unet(
-                    placed,
-                    step.timestep,
-                    encoder_hidden_states=words,
+                    asking.latents,
+                    asking.step.timestep,
+                    encoder_hidden_states=asking.words,
+                    timestep_cond=self._steering(asking),
+                    added_cond_kwargs=dict(asking.added),
                     down_block_additional_residuals=down or None,
                     mid_block_additional_residual=middle,
                     return_dict=False,
                 )[0]
         if reuse is not None and not again:
-            reuse.keep(step, batch, len(sides))
-        wanted: Tensor = answers.view(len(sides), count, *answers.shape[1:])[:, list(batch.wanted)]
+            reuse.keep(asking.step, batch, sides)
+        wanted: Tensor = answers.view(sides, len(batch.rows), *answers.shape[1:])[:, list(batch.wanted)]
         return wanted.float().cpu()
 
-    def _residuals(
-        self, networks: Networks, batch: Batch, latents: Tensor, words: Tensor, step: Step, sides: tuple[int, ...]
-    ) -> tuple[list[Tensor], Tensor | None]:
+    def _steering(self, asking: Asking) -> Tensor | None:
+        """(rows, width) of the guidance scale, for a denoiser that was distilled to read it."""
+        width = self.networks.guidance_width
+        if width is None:
+            return None
+        scales = torch.tensor([number_at(self.guidance, frame) for frame in asking.frames])
+        return self.networks.placement.tensor(guidance_waves(scales, width).repeat(len(asking.sides), 1))
+
+    def _residuals(self, networks: Networks, asking: Asking) -> tuple[list[Tensor], Tensor | None]:
         """The sum of what the acting ControlNets say."""
         total: list[Tensor] = []
         for branch, condition in zip(networks.branches, self.conditions, strict=True):
-            if not branch.acts(step, len(self.schedule.steps)) or (branch.pooled and sides == (NEGATIVE,)):
+            deaf = branch.pooled and asking.sides == (NEGATIVE,)
+            if deaf or not branch.acts(asking.step, len(self.schedule.steps)):
                 continue
-            seen = self.networks.placement.tensor(condition.rows(batch.rows))
-            weight = branch.weight(self._frames(batch))
-            with self.networks.placement.present(branch.network):
-                parts = self._branch(branch, batch, latents, words, step, seen, weight, sides)
+            seen = networks.placement.tensor(condition.rows(asking.batch.rows))
+            with networks.placement.present(branch.network):
+                parts = self._branch(networks, branch, asking, seen)
             total = parts if not total else [one + other for one, other in zip(total, parts, strict=True)]
         return (total[:-1], total[-1]) if total else ([], None)
 
-    def _branch(
-        self,
-        branch: ControlBranch,
-        batch: Batch,
-        latents: Tensor,
-        words: Tensor,
-        step: Step,
-        seen: Tensor,
-        weight: float | Tensor,
-        sides: tuple[int, ...],
-    ) -> list[Tensor]:
-        if not (branch.pooled and len(sides) == 2):
-            repeated = weight.repeat(len(sides), 1, 1, 1) if isinstance(weight, Tensor) else weight
-            down, middle = branch(latents, step, words, seen.repeat(len(sides), 1, 1, 1), repeated)
-            return [*down, middle]
+    def _branch(self, networks: Networks, branch: ControlBranch, asking: Asking, seen: Tensor) -> list[Tensor]:
+        if not (branch.pooled and len(asking.sides) == 2):
+            return self._said(branch, asking, seen)
         # Only the positive side hears it.
-        positive = slice(len(batch.rows), None)
-        with self.networks.links.of(batch, 1, latents):
-            down, middle = branch(latents[positive], step, words[positive], seen, weight)
-        return [torch.cat([torch.zeros_like(each), each]) for each in (*down, middle)]
+        with networks.links.of(asking.batch, 1, asking.latents):
+            said = self._said(branch, asking.positive(), seen)
+        return [torch.cat([torch.zeros_like(each), each]) for each in said]
+
+    @staticmethod
+    def _said(branch: ControlBranch, asking: Asking, seen: Tensor) -> list[Tensor]:
+        sides = len(asking.sides)
+        weight = branch.weight(asking.frames)
+        repeated = weight.repeat(sides, 1, 1, 1) if isinstance(weight, Tensor) else weight
+        condition = seen.repeat(sides, 1, 1, 1)
+        down, middle = branch(asking.latents, asking.step, asking.words, condition, repeated, asking.added)
+        return [*down, middle]
 
 
 def is_one(guidance: Track[float]) -> bool:
     """Whether the negative prompt counts nowhere, so that its side needn't be computed."""
     return guidance.constant and guidance.values[0] == 1
+
+
+def guidance_waves(scales: Tensor, width: int) -> Tensor:
+    """(n, width): guidance scales as sines and cosines, the way latent consistency models were taught to read them.
+
+    They count from 0: what the prompt says is added so many times once more.
+    """
+    half = width // 2
+    rates = torch.exp(torch.arange(half, dtype=torch.float32) * (-math.log(10000.0) / (half - 1)))
+    waves = (scales[:, None] - 1) * 1000 * rates
+    return torch.nn.functional.pad(torch.cat([waves.sin(), waves.cos()], 1), (0, width % 2))

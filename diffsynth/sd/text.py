@@ -19,23 +19,29 @@ class Words:
     """(1, L, D), each as long as it needs to be."""
     together: Tensor
     """(2, L, D), negative before positive, the shorter one padded with further empty tokens."""
+    pooled: Tensor | None = None
+    """(2, P), negative before positive: what each prompt says as a whole, where the denoiser asks for it."""
 
 
 @torch.inference_mode()
-def encode_prompts(tokenizer: Any, encoder: Any, negative: str, positive: str) -> Words:
+def encode_prompts(tokenizer: Any, encoder: Any, negative: str, positive: str, layer: int | None = None) -> Words:
     """A prompt is never cut: it has one begin and one end token, is padded to a multiple of what the encoder reads at a
-    time, encoded piece by piece, and put together again."""
+    time, encoded piece by piece, and put together again. `layer` says whose states; None means the encoder's answer."""
     size = piece_size(tokenizer, encoder)
     ids: list[list[int]] = [tokenizer(each, truncation=False, verbose=False).input_ids for each in (negative, positive)]
-    pieces = [-(-len(each) // size) for each in ids]
+    lengths = [-(-len(each) // size) for each in ids]
 
     def encoded(tokens: list[int], count: int) -> Tensor:
         padded = tokens + [tokenizer.pad_token_id] * (count * size - len(tokens))
-        states: Tensor = encoder(torch.tensor(padded, device=encoder.device).view(count, size))[0]
+        pieces = torch.tensor(padded, device=encoder.device).view(count, size)
+        if layer is None:
+            states: Tensor = encoder(pieces)[0]
+        else:
+            states = encoder(pieces, output_hidden_states=True).hidden_states[layer]
         return states.flatten(0, 1)[None].float().cpu()
 
-    apart = [encoded(tokens, count) for tokens, count in zip(ids, pieces, strict=True)]
-    together = [encoded(tokens, max(pieces)) for tokens in ids]
+    apart = [encoded(tokens, count) for tokens, count in zip(ids, lengths, strict=True)]
+    together = [encoded(tokens, max(lengths)) for tokens in ids]
     return Words(apart[0], apart[1], torch.cat(together))
 
 

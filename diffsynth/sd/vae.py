@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffsynth.diffusion.denoise import require_finite
 from diffsynth.frames import Image
+from diffsynth.sd.layout import Settings
 from diffsynth.sd.placement import Placement
 
 TILED_FROM = 1536 * 1536
@@ -23,6 +24,11 @@ class Vae:
         self.placement = placement
         self.tiled_from = tiled_from
 
+    @staticmethod
+    def precision(settings: Settings, wanted: torch.dtype) -> torch.dtype:
+        """XL's autoencoders overflow in float16, and say so where they were not mended."""
+        return torch.float32 if wanted == torch.float16 and settings.get("force_upcast") else wanted
+
     @property
     def channels(self) -> int:
         return int(self.network.config.latent_channels)
@@ -36,7 +42,9 @@ class Vae:
         self._choose_tiling(frame.shape[0] * frame.shape[1])
         pixels = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))[None].float() / 127.5 - 1
         with self.placement.present(self.network):
-            mean = self.network.encode(self.placement.tensor(pixels)).latent_dist.mean.float().cpu()
+            encoded = self.network.encode(self.placement.tensor(pixels))
+            # A tiny autoencoder names its latents at once; the others name a distribution.
+            mean = (encoded.latents if "latents" in encoded else encoded.latent_dist.mean).float().cpu()
         require_finite(mean, "in the autoencoder's encoder")
         return mean * float(self.network.config.scaling_factor)  # type: ignore[no-any-return]
 

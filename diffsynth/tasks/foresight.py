@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffsynth.attention.patterns import Entry, shared_batch, window_batch
+from diffsynth.sd import anatomy
 from diffsynth.sd.layout import LATENT_SCALE, Settings, floored, read_settings, weight_files
 from diffsynth.sd.memory import KEPT_BYTES, LARGEST_CHUNK, Demand, demand
+from diffsynth.sd.tensor_files import SAFE, read_header
 from diffsynth.tasks.base import Prediction
 
 USUAL: Settings = {"in_channels": 4, "block_out_channels": (320,)}
@@ -28,6 +30,8 @@ class Load:
 
     checkpoint: Path | None
     """None where it is on the hub."""
+    settings: Path | None
+    """The folder that a single file's settings are taken from."""
     nets: Sequence[Path | None]
     """Those that act."""
     pattern: tuple[Entry, ...]
@@ -43,14 +47,13 @@ def foresee(load: Load, plain: Prediction) -> Foresight:
     height, width = floored(plain.height), floored(plain.width)
     frames = plain.frames or 0
     tokens = (height // LATENT_SCALE) * (width // LATENT_SCALE)
-    settings = None if load.checkpoint is None else load.checkpoint / "unet" / "config.json"
-    known = settings is not None and settings.is_file()
-    unet = read_settings(settings) if settings is not None and known else USUAL
+    found = None if load.checkpoint is None else _denoiser(load.checkpoint, load.settings)
+    unet = USUAL if found is None else found
     latents = 2 * frames * tokens * int(unet["in_channels"]) * 4
     embedded = len(load.nets) * min(frames * tokens * int(unet["block_out_channels"][0]) * 4, KEPT_BYTES)
     # The pictures of a smoothed step lie twice on disk, those of the result and of its smoothing too.
     disk = latents + embedded + 4 * frames * height * width * 3
-    if load.checkpoint is None or not known:
+    if load.checkpoint is None or found is None:
         return Foresight(None, disk)
     needed = demand_of(load, load.checkpoint, unet, height, width)
     chunk = load.chunk or LARGEST_CHUNK
@@ -62,9 +65,28 @@ def foresee(load: Load, plain: Prediction) -> Foresight:
 
 def demand_of(load: Load, checkpoint: Path, unet: Settings, height: int, width: int) -> Demand:
     """Files hold half or full precision; on the device all of them are of the run's."""
-    files = [checkpoint / "unet", checkpoint / "vae", *(net for net in load.nets if net is not None)]
-    weights = sum(_on_device(folder, load.itemsize) for folder in files)
+    nets = [net for net in load.nets if net is not None]
+    if checkpoint.is_file():
+        whole = read_header(checkpoint)
+        weights = whole.bytes_of(anatomy.UNET, anatomy.VAE) * load.itemsize // whole.itemsize
+    else:
+        weights = sum(_on_device(checkpoint / part, load.itemsize) for part in ("unet", "vae"))
+    weights += sum(_on_device(folder, load.itemsize) for folder in nets)
     return demand(unet, weights, height, width, pattern=len(load.pattern), sides=load.sides, itemsize=load.itemsize)
+
+
+def _denoiser(checkpoint: Path, settings: Path | None) -> Settings | None:
+    """Its settings, where they can be told without torch: of a pickled file they can't."""
+    if checkpoint.is_dir():
+        file = checkpoint / "unet" / "config.json"
+        return read_settings(file) if file.is_file() else None
+    if checkpoint.suffix != SAFE:
+        return None
+    whole = read_header(checkpoint)
+    anatomy.text_prefixes(whole)  # says what the file is, where it is no checkpoint
+    if settings is not None and (settings / "unet" / "config.json").is_file():
+        return read_settings(settings / "unet" / "config.json")
+    return anatomy.unet_settings(whole.shapes)
 
 
 def rows(load: Load, chunk: int, frames: int | None) -> int:

@@ -23,6 +23,8 @@ from diffsynth.config.fields import ExistingPath, hub_id
 from diffsynth.config.keyed import FrameNumber, Keyed, values
 from diffsynth.diffusion.schedule import SchedulerName
 from diffsynth.runtime import PrecisionName, Runtime
+from diffsynth.sd import vocabulary
+from diffsynth.sd.checkpoint import CheckpointRef, PredictionName, SpacingName
 from diffsynth.sd.layout import floored
 from diffsynth.sd.memory import MemoryMode
 from diffsynth.smoothers import SmootherConfig, SmootherName
@@ -54,7 +56,20 @@ class StylizeConfig(ClipTaskConfig):
     task: Literal["stylize"] = "stylize"
     """Stylize a clip."""
     model_id: ModelRef
-    """The Stable Diffusion checkpoint: a local folder, or an id on the hub."""
+    """The Stable Diffusion checkpoint, 1.x, 2.x or XL: a folder, a file (.safetensors, .ckpt), or an id on the hub."""
+    model_settings: ModelRef | None = None
+    """For a checkpoint of one file: a folder in diffusers' layout, or an id on the hub, to take the settings and the
+    tokenizer from. Left out, its weights tell the settings, and CLIP's vocabulary is looked for."""
+    revision: Annotated[str, Field(min_length=1)] | None = None
+    """Of a checkpoint on the hub: a branch, a tag or a commit."""
+    variant: Annotated[str, Field(pattern=r"^\w+$")] | None = None
+    """Of weights that are there several times, those with this mark in their names, as `fp16`; left out, the plain ones
+    where there are any."""
+    prediction_type: PredictionName = "auto"
+    """What the denoiser predicts; `auto` is what the checkpoint says of itself."""
+    timestep_spacing: SpacingName = "auto"
+    """How timesteps are laid out; `auto` is the checkpoint's way. Distilled checkpoints (Turbo, Lightning) want
+    `trailing`."""
     prompt: str
     """What the result shows and how it looks."""
     negative_prompt: str = ""
@@ -217,10 +232,11 @@ class StylizeConfig(ClipTaskConfig):
     def predict(self) -> Prediction:
         plain = super().predict()
         acting = [net for net in self.controlnets if net.counts]
-        settings = [net.processor_config for net in acting if net.processor_config is not None]
-        weights = [model for each in settings for model in each.models()]
+        processors = [net.processor_config for net in acting if net.processor_config is not None]
+        weights = [model for each in processors for model in each.models()]
         vae = (self.vae,) if self.vae else ()
-        models = dict.fromkeys((self.model_id, *vae, *(net.model_id for net in acting), *weights))
+        settings = (self.model_settings,) if self.model_settings else ()
+        models = dict.fromkeys((self.model_id, *settings, *vae, *(net.model_id for net in acting), *weights))
         ids = [each for each in map(hub_id, models) if each]
         moved = [f"{old} is no longer on the hub; use {hub.MOVED[old]}." for old in ids if old in hub.MOVED]
         foreseen = foresee(self._load(), plain)
@@ -231,7 +247,7 @@ class StylizeConfig(ClipTaskConfig):
             floored(plain.width),
             disk,
             memory_bytes=foreseen.memory_bytes,
-            downloads=tuple(each for each in ids if not hub.is_cached(each)),
+            downloads=tuple(each for each in (*ids, *self._vocabulary()) if not hub.is_cached(each)),
             remarks=(*plain.remarks, *moved, *foreseen.remarks, *self._without_effect()),
         )
 
@@ -256,12 +272,25 @@ class StylizeConfig(ClipTaskConfig):
         if self.smoother is not None and self.ignore_smoother_steps >= kept:
             yield f'"ignore_smoother_steps" is {self.ignore_smoother_steps} of {kept} steps: "smoother" is never asked.'
 
+    def _vocabulary(self) -> tuple[str, ...]:
+        """What a single file's tokenizer must be fetched from."""
+        wanted = self._checkpoint()
+        if not wanted.is_file or self.model_settings is not None or vocabulary.on_this_machine(Path(self.model_id)):
+            return ()
+        return (vocabulary.PUBLISHED,)
+
+    def _checkpoint(self) -> CheckpointRef:
+        return CheckpointRef(
+            self.model_id, self.model_settings, self.prediction_type, self.timestep_spacing, self.revision, self.variant
+        )
+
     def _load(self) -> Load:
         def folder(reference: str) -> Path | None:
             return Path(reference) if hub_id(reference) is None else None
 
         return Load(
             folder(self.model_id),
+            None if self.model_settings is None else folder(self.model_settings),
             [folder(net.model_id) for net in self.controlnets if net.counts],
             self.pattern(),
             self.halo,
@@ -277,7 +306,7 @@ class StylizeConfig(ClipTaskConfig):
 
         runtime = replace(runtime, dtype=self.dtype)
         wanted = Wanted(
-            self.model_id,
+            self._checkpoint(),
             self.vae,
             self.controlnets,
             self.prompt,

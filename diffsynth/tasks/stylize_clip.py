@@ -242,7 +242,7 @@ class Stylize:
             source.height,
             source.width,
             pattern=len(look.pattern),
-            sides=1 if is_one(look.guidance) else 2,
+            sides=1 if is_one(look.guidance) or self.model.networks.guidance_width else 2,
             itemsize=self.model.networks.placement.dtype.itemsize,
         )
         return needed.chunk(self.runtime.free_memory(), around)
@@ -250,7 +250,7 @@ class Stylize:
     def _encoded(self, source: FrameStore, progress: Progress) -> ArrayStore:
         """The clip's latents, by way of the cache: another prompt doesn't encode it again."""
         vae = self.model.vae
-        placement = self.model.networks.placement
+        placement = vae.placement
         shape = (vae.channels, source.height // LATENT_SCALE, source.width // LATENT_SCALE)
         key = {
             "latents": frames_digest(source),

@@ -15,19 +15,20 @@ from diffsynth.processors.base import Processor
 from diffsynth.processors.pretrained import folder_identity
 from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
 from diffsynth.runtime import Runtime
+from diffsynth.sd.checkpoint import Checkpoint, CheckpointRef, open_checkpoint
 from diffsynth.sd.control import ControlBranch
 from diffsynth.sd.layout import (
+    XL,
     CheckpointLayout,
     check_controlnet,
     check_vae,
-    checkpoint_folder,
+    kind,
     network_folder,
     network_identity,
-    read_checkpoint,
     read_settings,
     require_weights,
 )
-from diffsynth.sd.load import channels_last, load_network, load_tokenizer
+from diffsynth.sd.load import channels_last, load_network, load_vae
 from diffsynth.sd.memory import MemoryMode
 from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import NoiseKind
@@ -35,6 +36,7 @@ from diffsynth.sd.placement import Placement
 from diffsynth.sd.reuse import OuterBlocks
 from diffsynth.sd.text import Words, encode_prompts
 from diffsynth.sd.vae import Vae
+from diffsynth.sd.xl import encode_pair
 from diffsynth.smoothers.base import Smoother
 from diffsynth.tasks.controlnets import ControlNetConfig
 from diffsynth.tracks import Track
@@ -125,7 +127,7 @@ class Speed:
 class Wanted:
     """Which networks are to be loaded, and for what."""
 
-    checkpoint: str
+    checkpoint: CheckpointRef
     vae: str | None
     controlnets: tuple[ControlNetConfig, ...]
     prompt: str
@@ -139,20 +141,22 @@ class Wanted:
 
 def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, ...]]:
     """All networks, checked for each other before the first weight is read."""
-    from diffusers import ControlNetModel, UNet2DConditionModel
+    from diffusers import ControlNetModel
 
-    layout = read_checkpoint(checkpoint_folder(wanted.checkpoint))
+    checkpoint = open_checkpoint(wanted.checkpoint)
+    layout = checkpoint.layout
     nets = [net for net in wanted.controlnets if net.counts]
-    folders = [_controlnet_folder(net, layout) for net in nets]
-    vae_folder = _vae_folder(wanted.vae, layout)
+    variant = wanted.checkpoint.variant
+    folders = [_controlnet_folder(net, layout, variant) for net in nets]
+    vae_folder = None if wanted.vae is None else _vae_folder(wanted.vae, layout, variant)
     placement = Placement(runtime.torch_device(), runtime.torch_dtype(), wanted.memory)
-    where = str(layout.folder / "scheduler" / "scheduler_config.json")
     attend = attention(wanted.attention)
-    steps = schedule(wanted.scheduler, layout.scheduler, wanted.steps, where)
-    words = _words(layout.folder, wanted.negative_prompt, wanted.prompt, placement)
+    settings = wanted.checkpoint.scheduler(layout.scheduler)
+    steps = schedule(wanted.scheduler, settings, wanted.steps, checkpoint.scheduler_origin)
+    words = _words(checkpoint, wanted.negative_prompt, wanted.prompt, placement)
 
     def branch(net: ControlNetConfig, folder: Path) -> ControlBranch:
-        network = channels_last(load_network(ControlNetModel, folder, placement.dtype))
+        network = channels_last(load_network(ControlNetModel, folder, placement.dtype, variant))
         return ControlBranch.of(network, placement, Track.of(net.scale), net.start, net.end)
 
     controls = tuple(
@@ -164,63 +168,59 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
         )
         for net, folder in zip(nets, folders, strict=True)
     )
-    unet = channels_last(load_network(UNet2DConditionModel, layout.folder / "unet", placement.dtype))
+    unet = channels_last(checkpoint.unet(placement.dtype))
     networks = Networks.linked(unet, [each.branch for each in controls], attend, placement, wanted.speed.merging)
     outer = OuterBlocks.of(networks) if wanted.speed.interval > 1 else None
     if wanted.speed.compiled:
         networks.compile()
-    identities = {"model_id": layout.identity, "vae": network_identity(vae_folder)}
+    vae_identity = checkpoint.vae_identity if vae_folder is None else network_identity(vae_folder)
+    identities = {"model_id": checkpoint.identity, "vae": vae_identity}
     for net, folder, control in zip(nets, folders, controls, strict=True):
         name = f"controlnets[{wanted.controlnets.index(net)}]"
         identities[f"{name}.model_id"] = network_identity(folder)
         if control.processor is not None:
             identities[f"{name}.processor"] = digest(control.processor.fingerprint)
-    model = Model(
-        networks,
-        outer,
-        wanted.speed.interval,
-        _vae(vae_folder, placement),
-        words,
-        steps,
-        folder_identity(vae_folder),
-        identities,
-    )
+    vae = _vae(checkpoint, vae_folder, placement, variant)
+    vae_content = checkpoint.vae_content if vae_folder is None else folder_identity(vae_folder)
+    model = Model(networks, outer, wanted.speed.interval, vae, words, steps, vae_content, identities)
     return model, controls
 
 
-def _controlnet_folder(net: ControlNetConfig, layout: CheckpointLayout) -> Path:
-    folder = network_folder(net.model_id, "controlnets[].model_id")
+def _controlnet_folder(net: ControlNetConfig, layout: CheckpointLayout, variant: str | None) -> Path:
+    folder = network_folder(net.model_id, "controlnets[].model_id", variant)
     require_weights(folder)
-    check_controlnet(read_settings(folder / "config.json"), layout.unet, folder, layout.folder.name)
+    check_controlnet(read_settings(folder / "config.json"), layout.unet, folder, layout.place.name)
     return folder
 
 
-def _vae_folder(reference: str | None, layout: CheckpointLayout) -> Path:
-    if reference is None:
-        return layout.folder / "vae"
-    folder = network_folder(reference, "vae")
+def _vae_folder(reference: str, layout: CheckpointLayout, variant: str | None) -> Path:
+    folder = network_folder(reference, "vae", variant)
     require_weights(folder)
     check_vae(read_settings(folder / "config.json"), layout.unet, folder)
     return folder
 
 
-def _vae(folder: Path, placement: Placement) -> Vae:
-    from diffusers import AutoencoderKL
+def _vae(checkpoint: Checkpoint, folder: Path | None, placement: Placement, variant: str | None) -> Vae:
+    layout = checkpoint.layout
+    settings = layout.vae if folder is None else read_settings(folder / "config.json")
+    if kind(layout.unet) == XL:
+        placement = replace(placement, dtype=Vae.precision(settings, placement.dtype))
+    network = checkpoint.vae(placement.dtype) if folder is None else load_vae(folder, placement.dtype, variant)
+    return Vae(channels_last(network), placement)
 
-    return Vae(channels_last(load_network(AutoencoderKL, folder, placement.dtype)), placement)
 
-
-def _words(folder: Path, negative: str, positive: str, placement: Placement) -> Words:
-    """The prompts, encoded. The encoder is gone before the other networks come.
+def _words(checkpoint: Checkpoint, negative: str, positive: str, placement: Placement) -> Words:
+    """The prompts, encoded. The encoders are gone before the other networks come.
 
     By one thread: how many the run was begun with is not known yet, and more would round differently.
     """
-    from transformers import CLIPTextModel
-
-    encoder = load_network(CLIPTextModel, folder / "text_encoder", placement.dtype).to(placement.device)
-    tokenizer, threads = load_tokenizer(folder / "tokenizer"), torch.get_num_threads()
+    numbers = range(len(checkpoint.layout.text_encoders))
+    encoders = [checkpoint.text_encoder(number, placement.dtype).to(placement.device) for number in numbers]
+    tokenizers, threads = [checkpoint.tokenizer(number) for number in numbers], torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return encode_prompts(tokenizer, encoder, negative, positive)
+        if len(encoders) == 1:
+            return encode_prompts(tokenizers[0], encoders[0], negative, positive)
+        return encode_pair(tokenizers, encoders, negative, positive, zero_empty=checkpoint.layout.zero_empty)
     finally:
         torch.set_num_threads(threads)

@@ -99,7 +99,7 @@ def test_a_controlnet_of_another_checkpoint(case: Case, keys: dict[str, Any], wo
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"addition_embed_type": "text_time"}, "Stable Diffusion XL checkpoint"),
+        ({"addition_embed_type": "text_time"}, "text_encoder_2/config.json: is missing"),
         ({"in_channels": 9}, "inpainting or depth checkpoint"),
         ({"cross_attention_dim": 64}, "unet/ reads words of width 64, but text_encoder/ writes 32"),
         ({"_class_name": "SD3Transformer2DModel"}, "SD3Transformer2DModel"),
@@ -173,7 +173,7 @@ def test_a_missing_file_of_a_controlnet(case: Case, name: str) -> None:
 
 def test_a_single_file_is_no_folder(case: Case) -> None:
     said = case.refused(model_id=str(case.bench.model / "unet" / WEIGHTS))
-    assert "is a single file. Give a checkpoint's folder" in said
+    assert "is one part of a checkpoint in diffusers' layout. Give the folder" in said
     shutil.rmtree(case.output)
     said = case.refused(controlnets=case.net(case.bench.folder / "plain_net" / WEIGHTS))
     assert "must be a folder" in said
