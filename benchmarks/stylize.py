@@ -39,7 +39,7 @@ from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import Noise
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.predict import Neighbourhood, Predictor
-from diffsynth.sd.text import Words
+from diffsynth.sd.text import Script, Words
 from diffsynth.tracks import Track
 
 PATTERN = (-10000, -1, 0, 1)
@@ -77,7 +77,7 @@ def predictor(networks: Networks, mode: AttentionMode, scales: Sequence[float], 
     return Predictor(
         Networks(networks.unet, branches, networks.links, networks.placement),
         (condition,) * len(branches),
-        Words(words, words, words.repeat(2, 1, 1)),
+        Script(Words((words, words), words.repeat(2, 1, 1)), (Track.of(0), Track.of(0))),
         Track.of(7.5),
         seed_schedule({}, 20),
         Neighbourhood(mode, PATTERN, 2, CLIP),

@@ -29,7 +29,7 @@ from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import Noise
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.predict import Neighbourhood, Predictor
-from diffsynth.sd.text import encode_prompts
+from diffsynth.sd.text import Script, encode_prompts
 from diffsynth.sd.vae import Vae
 from diffsynth.tracks import Track
 
@@ -82,7 +82,7 @@ class Studio:
             predictor = Predictor(
                 replace(self.networks, branches=(branch,)),
                 (embed_clip(branch, maps, folder / "embedded", Progress()),),
-                encode_prompts(self.tokenizer, self.encoder, "", prompt),
+                Script(encode_prompts(self.tokenizer, self.encoder, (("",), (prompt,))), (Track.of(0), Track.of(0))),
                 Track.of(guidance),
                 course,
                 Neighbourhood("shared", (0,), 0, count),

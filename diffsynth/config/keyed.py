@@ -5,8 +5,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-STEADY, BY_FRAME = "steady", "by frame"
-TAGS = frozenset({STEADY, BY_FRAME})
+STEADY, BY_FRAME, BY_SHOT = "steady", "by frame", "by shot"
+TAGS = frozenset({STEADY, BY_FRAME, BY_SHOT})
 """What pydantic puts into the places of such values; no config holds them."""
 LAST_FRAME = 10**9
 
@@ -24,13 +24,21 @@ FrameNumber = Annotated[
 """A frame of the clip as it is rendered, counted from 0: in JSON a text, since all keys are."""
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Which of its forms such a value has. A list has a meaning for prompts only."""
+    return BY_FRAME if isinstance(value, dict) else BY_SHOT if isinstance(value, list | tuple) else STEADY
+
+
+def _steady_or_by_frame(value: Any) -> str:
     return BY_FRAME if isinstance(value, dict) else STEADY
 
 
 Value = TypeVar("Value")
 ByFrame = Annotated[dict[FrameNumber, Value], Field(min_length=1)]
-Keyed = Annotated[Annotated[Value, Tag(STEADY)] | Annotated[ByFrame[Value], Tag(BY_FRAME)], Discriminator(_kind)]
+Keyed = Annotated[
+    Annotated[Value, Tag(STEADY)] | Annotated[ByFrame[Value], Tag(BY_FRAME)],
+    Discriminator(_steady_or_by_frame),
+]
 """One value, or values at key frames."""
 
 

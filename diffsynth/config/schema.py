@@ -115,7 +115,7 @@ def _table(kind: type[BaseModel]) -> list[str]:
     for name, field in kind.model_fields.items():
         if name == "type":
             continue
-        default = "**required**" if field.is_required() else _default(field.default)
+        default = "**required**" if field.is_required() else _default(field.get_default(call_default_factory=True))
         meaning = (field.description or "").replace("|", "\\|")
         lines.append(f"| `{name}` | {_words(properties[name])} | {default} | {meaning} |")
     return lines
@@ -132,7 +132,8 @@ def _words(value: Schema) -> str:
     if _mapping(value):
         return "object: the settings of the component"
     if "oneOf" in value:
-        return _words(value["oneOf"][0]) + ", also by frame"
+        by_shot = ", or by shot" if any(each.get("type") == "array" for each in value["oneOf"]) else ""
+        return f"{_words(value['oneOf'][0])}, also by frame{by_shot}"
     if "anyOf" in value:
         return " or ".join(dict.fromkeys(_words(each) for each in value["anyOf"] if each.get("type") != "null"))
     if "enum" in value:

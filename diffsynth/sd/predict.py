@@ -1,7 +1,7 @@
 """What the networks say to a chunk of frames: ControlNets, denoiser and guidance, with attention across frames."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,13 +13,15 @@ from diffsynth.diffusion.schedule import Schedule, Step
 from diffsynth.sd.control import Condition, ControlBranch
 from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import Noise
+from diffsynth.sd.prompt import BACKGROUND, NEGATIVE, POSITIVE
 from diffsynth.sd.reuse import Reuse
 from diffsynth.sd.shallow import silent
-from diffsynth.sd.text import Words
+from diffsynth.sd.text import Script
 from diffsynth.sd.xl import sizes
 from diffsynth.tracks import Track, number_at
 
-NEGATIVE, POSITIVE = 0, 1
+Region = Callable[[int], Tensor]
+"""Of a frame, how much each latent hears the prompt, (1, h, w), and not the background's."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Neighbourhood:
 
 @dataclass(frozen=True)
 class Asking:
-    """What goes through the networks at once: a batch's rows, on one side of the guidance or on both in turn."""
+    """What goes through the networks at once: a batch's rows, on one side of the guidance or on several in turn."""
 
     batch: Batch
     step: Step
@@ -58,11 +60,11 @@ class Asking:
     words: Tensor
     added: Mapping[str, Tensor]
 
-    def positive(self) -> "Asking":
-        """The half that holds the prompt."""
-        half = slice(len(self.batch.rows), None)
-        heard = {name: each[half] for name, each in self.added.items()}
-        return replace(self, sides=(POSITIVE,), latents=self.latents[half], words=self.words[half], added=heard)
+    def without_negative(self) -> "Asking":
+        """The part that holds prompts."""
+        part = slice(len(self.batch.rows), None)
+        heard = {name: each[part] for name, each in self.added.items()}
+        return replace(self, sides=self.sides[1:], latents=self.latents[part], words=self.words[part], added=heard)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Predictor:
 
     networks: Networks
     conditions: tuple[Condition, ...]
-    words: Words
+    script: Script
     guidance: Track[float]
     schedule: Schedule
     neighbourhood: Neighbourhood
@@ -79,6 +81,8 @@ class Predictor:
     references: Tensor | None = None
     """(R, C, h, w) clean latents of the reference pictures."""
     reuse: Reuse | None = None
+    region: Region | None = None
+    """Where the background has a prompt of its own."""
 
     @torch.inference_mode()
     def __call__(self, read: Read, chunk: range, step: Step) -> Tensor:
@@ -91,17 +95,20 @@ class Predictor:
 
     def _guided(self, batch: Batch, read: Read, step: Step) -> Tensor:
         latents = self._latents(batch, read, step)
-        sides: tuple[tuple[int, ...], ...] = ((NEGATIVE, POSITIVE),)
-        if self.one_sided:
-            sides = ((POSITIVE,),)
-        elif self.neighbourhood.mode == "window":
-            sides = ((NEGATIVE,), (POSITIVE,))
-        answers = torch.cat([self._answers(self._asking(batch, latents, step, each)) for each in sides])
-        if self.one_sided:
-            return answers[0]
-        frames = self._frames(batch)
-        strength = torch.tensor([number_at(self.guidance, frames[row]) for row in batch.wanted])
-        return torch.lerp(answers[NEGATIVE], answers[POSITIVE], strength.view(-1, 1, 1, 1))
+        painting = (POSITIVE,) if self.region is None else (POSITIVE, BACKGROUND)
+        sides = painting if self.one_sided else (NEGATIVE, *painting)
+        passes = [(each,) for each in sides] if self.neighbourhood.mode == "window" else [sides]
+        found = torch.cat([self._answers(self._asking(batch, latents, step, each)) for each in passes])
+        answers: dict[int, Tensor] = dict(zip(sides, found, strict=True))
+        frames = [self._frames(batch)[row] for row in batch.wanted]
+        if not self.one_sided:
+            strength = torch.tensor([number_at(self.guidance, frame) for frame in frames]).view(-1, 1, 1, 1)
+            answers = {side: torch.lerp(answers[NEGATIVE], answers[side], strength) for side in painting}
+        if self.region is None:
+            return answers[POSITIVE]
+        share = torch.stack([self.region(frame) for frame in frames])
+        mixed: Tensor = torch.lerp(answers[BACKGROUND], answers[POSITIVE], share)
+        return mixed
 
     def _frames(self, batch: Batch) -> list[int]:
         """For each row the frame whose settings it takes; a reference has none of its own."""
@@ -120,19 +127,13 @@ class Predictor:
         return torch.stack([known[row] for row in batch.rows])
 
     def _asking(self, batch: Batch, latents: Tensor, step: Step, sides: tuple[int, ...]) -> Asking:
-        placement, count = self.networks.placement, len(batch.rows)
+        placement = self.networks.placement
         placed = placement.tensor(latents.repeat(len(sides), 1, 1, 1))
-        words = placement.tensor(self._words(sides)).repeat_interleave(count, 0)
-        added: dict[str, Tensor] = {}
-        if self.words.pooled is not None:
-            rows = self.words.pooled[list(sides)].repeat_interleave(count, 0)
-            added = {"text_embeds": placement.tensor(rows), "time_ids": sizes(placed)}
-        return Asking(batch, step, sides, self._frames(batch), placed, words, added)
-
-    def _words(self, sides: tuple[int, ...]) -> Tensor:
-        if len(sides) == 2:
-            return self.words.together
-        return self.words.positive if sides == (POSITIVE,) else self.words.negative
+        frames = self._frames(batch)
+        pooled = self.script.pooled(sides, frames)
+        added = {} if pooled is None else {"text_embeds": placement.tensor(pooled), "time_ids": sizes(placed)}
+        words = placement.tensor(self.script.states(sides, frames))
+        return Asking(batch, step, sides, frames, placed, words, added)
 
     def _answers(self, asking: Asking) -> Tensor:
         """(sides, wanted, C, h, w) float32 on the CPU: the denoiser's word on each side of the guidance."""
@@ -182,12 +183,13 @@ class Predictor:
         return (total[:-1], total[-1]) if total else ([], None)
 
     def _branch(self, networks: Networks, branch: ControlBranch, asking: Asking, seen: Tensor) -> list[Tensor]:
-        if not (branch.pooled and len(asking.sides) == 2):
+        if not branch.pooled or NEGATIVE not in asking.sides:
             return self._said(branch, asking, seen)
-        # Only the positive side hears it.
-        with networks.links.of(asking.batch, 1, asking.latents):
-            said = self._said(branch, asking.positive(), seen)
-        return [torch.cat([torch.zeros_like(each), each]) for each in said]
+        # Only the prompts' sides hear it.
+        heard, count = asking.without_negative(), len(asking.batch.rows)
+        with networks.links.of(asking.batch, len(heard.sides), asking.latents):
+            said = self._said(branch, heard, seen)
+        return [torch.cat([torch.zeros_like(each[:count]), each]) for each in said]
 
     @staticmethod
     def _said(branch: ControlBranch, asking: Asking, seen: Tensor) -> list[Tensor]:

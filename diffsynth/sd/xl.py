@@ -8,6 +8,7 @@ from torch import Tensor
 
 from diffsynth.errors import ModelError
 from diffsynth.sd.layout import LATENT_SCALE
+from diffsynth.sd.prompt import NEGATIVE, Texts, plain
 from diffsynth.sd.text import Words, encode_prompts, piece_size
 
 PENULTIMATE = -2
@@ -15,11 +16,11 @@ PENULTIMATE = -2
 
 
 def encode_pair(
-    tokenizers: Sequence[Any], encoders: Sequence[Any], negative: str, positive: str, *, zero_empty: bool
+    tokenizers: Sequence[Any], encoders: Sequence[Any], texts: Texts, *, zero_empty: bool, skip: int = 0
 ) -> Words:
     """Both encoders' states side by side. `zero_empty`: an empty negative prompt is zeros, as the denoiser learned."""
     first, second = (
-        encode_prompts(tokenizer, encoder, negative, positive, layer=PENULTIMATE)
+        encode_prompts(tokenizer, encoder, texts, PENULTIMATE, skip)
         for tokenizer, encoder in zip(tokenizers, encoders, strict=True)
     )
     if first.together.shape[1] != second.together.shape[1]:
@@ -27,16 +28,13 @@ def encode_pair(
             "The two tokenizers of this checkpoint split the prompt differently: they are of different checkpoints. "
             "Copy or download it again."
         )
-    pooled = torch.cat([_pooled(tokenizers[1], encoders[1], each) for each in (negative, positive)])
-    words = Words(
-        torch.cat([first.negative, second.negative], -1),
-        torch.cat([first.positive, second.positive], -1),
-        torch.cat([first.together, second.together], -1),
-        pooled,
-    )
-    if zero_empty and not negative:
-        for each in (words.negative, words.together[:1], pooled[:1]):
-            each.zero_()
+    pooled = torch.cat([_pooled(tokenizers[1], encoders[1], plain(each)) for side in texts for each in side])
+    apart = tuple(torch.cat(pair, -1) for pair in zip(first.apart, second.apart, strict=True))
+    words = Words(apart, torch.cat([first.together, second.together], -1), pooled)
+    empty = [number for number, text in enumerate(texts[NEGATIVE]) if not text]
+    if zero_empty:
+        for each in (words.apart[NEGATIVE], words.together, pooled):
+            each[empty] = 0
     return words
 
 

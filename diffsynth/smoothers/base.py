@@ -21,6 +21,11 @@ class Frames(Protocol):
     def __getitem__(self, position: int, /) -> Image: ...
 
 
+def in_order(frames: Frames) -> Iterator[Image]:
+    """One frame after the other."""
+    return (frames[position] for position in range(len(frames)))
+
+
 @dataclass(frozen=True)
 class Pictures:
     """A few frames that lie in memory."""

@@ -1,12 +1,11 @@
 """Where one shot ends and the next begins: nothing is blended across a cut."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.frames import Image
-from diffsynth.smoothers.base import Frames
 
 SIDE = 32
 """Frames are compared as pictures of this size: motion within a shot moves few of their pixels."""
@@ -17,9 +16,9 @@ FACTOR = 3.0
 NEIGHBOURS = 4
 
 
-def find_cuts(guide: Frames) -> list[int]:
-    """The frames that begin a new shot; each frame is read once."""
-    steps = np.array([0.0, *_steps(guide)])
+def find_cuts(frames: Iterable[Image]) -> list[int]:
+    """The frames that begin a new shot."""
+    steps = np.array([0.0, *_steps(frames)])
     found: list[int] = []
     for t in range(1, len(steps)):
         around = np.concatenate([steps[max(1, t - NEIGHBOURS) : t], steps[t + 1 : t + 1 + NEIGHBOURS]])
@@ -29,10 +28,10 @@ def find_cuts(guide: Frames) -> list[int]:
     return found
 
 
-def _steps(guide: Frames) -> Iterator[float]:
+def _steps(frames: Iterable[Image]) -> Iterator[float]:
     before: NDArray[np.float32] | None = None
-    for t in range(len(guide)):
-        now = _thumbnail(guide[t])
+    for frame in frames:
+        now = _thumbnail(frame)
         if before is not None:
             yield _difference(before, now)
         before = now

@@ -15,7 +15,7 @@ from diffsynth.engines.program import LONGEST, BinTimeout
 from diffsynth.frames import Image
 from diffsynth.progress import Progress
 from diffsynth.runtime import Runtime
-from diffsynth.smoothers.base import Frames, check_pair
+from diffsynth.smoothers.base import Frames, check_pair, in_order
 from diffsynth.smoothers.blending import to_image
 from diffsynth.smoothers.cuts import find_cuts
 from diffsynth.smoothers.windows import Shot, shots
@@ -93,7 +93,7 @@ class EbsynthSmoother:
     """Pairs that are worked on, and lie in memory, at a time."""
 
     def prepare(self, guide: Frames, progress: Progress | None = None) -> "PreparedEbsynth":
-        return PreparedEbsynth(self, guide, shots(find_cuts(guide), len(guide)))
+        return PreparedEbsynth(self, guide, shots(find_cuts(in_order(guide)), len(guide)))
 
 
 @dataclass(frozen=True)

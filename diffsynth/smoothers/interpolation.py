@@ -10,7 +10,7 @@ from pydantic import Field
 from diffsynth.config import ConfigModel, OutputPath
 from diffsynth.frames import Image
 from diffsynth.runtime import Runtime
-from diffsynth.smoothers.base import Frames
+from diffsynth.smoothers.base import Frames, in_order
 from diffsynth.smoothers.blending import Blending, mean
 from diffsynth.smoothers.cuts import find_cuts
 from diffsynth.smoothers.joint_matching import JointMatching
@@ -85,7 +85,7 @@ class Interpolator:
         remapper = Remapper(
             self.matching.matcher(guide, self.cache), self.matching.vote, self.blending, Recent(painted, 4)
         )
-        parts = shots(find_cuts(guide) if self.detect_cuts else [], len(guide))
+        parts = shots(find_cuts(in_order(guide)) if self.detect_cuts else [], len(guide))
         known = sorted(keys)
         for shot in parts:
             for t in range(max(shot.first, start), shot.stop):

@@ -11,7 +11,7 @@ from diffsynth.frames import FrameStore, FrameWriter, Image, is_complete
 from diffsynth.progress import Progress
 from diffsynth.runtime import Runtime
 from diffsynth.smoothers import block_table, prefix_table
-from diffsynth.smoothers.base import Frames, check_pair
+from diffsynth.smoothers.base import Frames, check_pair, in_order
 from diffsynth.smoothers.blending import Blending, to_image
 from diffsynth.smoothers.cuts import find_cuts
 from diffsynth.smoothers.joint_matching import JointMatching
@@ -106,7 +106,7 @@ class WindowSmoother:
     """Done to each smoothed frame last."""
 
     def prepare(self, guide: Frames, progress: Progress | None = None) -> "PreparedWindow":
-        cuts = find_cuts(guide) if self.detect_cuts else []
+        cuts = find_cuts(in_order(guide)) if self.detect_cuts else []
         matcher = self.matching.matcher(guide, self.cache)
         return PreparedWindow(self, guide, shots(cuts, len(guide)), matcher, progress or Progress())
 

@@ -57,6 +57,8 @@ class Kept:
     """None where the background is painted too."""
     painted: Mapping[int, Image]
     """Frames that the user painted, at the size of the pictures."""
+    region: Mask | None = None
+    """Where the prompt is heard, if the background has one of its own."""
 
     def restored(self, frame: int, rendered: Image) -> Image:
         """The rendered frame with what was kept put back, pixel by pixel: an autoencoder would change it a little."""

@@ -1,7 +1,7 @@
 """One clip as it is rendered, and the pictures that come with it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,12 @@ class Scene:
         """Which frames of the clip are rendered; None for all."""
         return None if self.shown is None else self.shown.positions
 
+    def whole(self) -> Iterator[Image]:
+        """All frames of the clip, also those that are not rendered."""
+        if self.shown is None:
+            return iter(self.asked)
+        return (frame.rgb for frame in self.reader.open(self.inputs["input_video"]).frames())
+
     def references(self) -> list[Image]:
         """The reference pictures, stretched to the size that was asked for."""
         paths = [path for key, path in self.inputs.items() if key.startswith("frames_reference[")]
@@ -68,8 +74,8 @@ class Scene:
         """A pattern whose key frames are numbered as they are rendered."""
         return renumbered(entries, self._place)
 
-    def kept(self, feather: int) -> Kept:
-        """What is not painted anew."""
+    def kept(self, feather: int, *, regional: bool) -> Kept:
+        """What is not painted anew. `regional`: outside of the mask, another prompt is painted instead."""
         height, width = self.source.height, self.source.width
         paths = {self._place(frame): path for frame, path in painted(self.inputs).items()}
         mask = None
@@ -77,7 +83,8 @@ class Scene:
             ready = ReadyCondition(self.reader, self.shown)
             pictures = ready.read(self.inputs["mask"], self.asked, "mask", self.run, self.progress)
             mask = mask_of(pictures, height, width, feather)
-        return Kept(self.source, mask, painted_pictures(paths, height, width))
+        pictures_of_user = painted_pictures(paths, height, width)
+        return Kept(self.source, None if regional else mask, pictures_of_user, mask if regional else None)
 
     def _place(self, frame: int) -> int:
         """Where a frame of the clip stands among those that are rendered."""

@@ -35,6 +35,7 @@ from diffsynth.tasks.clip import ClipTaskConfig
 from diffsynth.tasks.controlnets import LIST_SCHEMAS, ControlNetConfig, join_parallel_lists, select_processor
 from diffsynth.tasks.foresight import Load, foresee
 from diffsynth.tasks.pattern_field import PatternField
+from diffsynth.tasks.prompts import Prompts, Wording, caption_file
 from diffsynth.tracks import Track
 
 
@@ -70,10 +71,16 @@ class StylizeConfig(ClipTaskConfig):
     timestep_spacing: SpacingName = "auto"
     """How timesteps are laid out; `auto` is the checkpoint's way. Distilled checkpoints (Turbo, Lightning) want
     `trailing`."""
-    prompt: str
-    """What the result shows and how it looks."""
-    negative_prompt: str = ""
+    prompt: Prompts
+    """What the result shows and how it looks: a text, texts by frame that go over into each other
+    (`{"0": "spring", "48": "winter"}`), or a list with one text a shot. `(red:1.3)`
+    counts more; `{caption}` is what `<clip>.txt` says."""
+    negative_prompt: Keyed[str] = ""
     """What the result must not show."""
+    background_prompt: str | None = None
+    """What is painted outside of the mask; left out, the clip stays there as it is."""
+    clip_skip: Annotated[int, Field(ge=0, le=30)] = 0
+    """How many of the text encoder's last layers are left out (what others call clip skip 2 is 1 here)."""
     controlnets: Annotated[tuple[ControlNetConfig, ...], Field(strict=False)] = ()
     """The ControlNets. The lists `controlnet_model_id`, `controlnet_processor` and `controlnet_scale` say the same."""
     style_image: OptionalPath = None
@@ -179,6 +186,14 @@ class StylizeConfig(ClipTaskConfig):
                     f'combine_pattern names "{entry}", but frames_reference {have}.'
                     f"\n  {use} a path to frames_reference.",
                 )
+        if self.background_prompt is not None and self.mask is None:
+            yield Contradiction(
+                ("background_prompt", "mask"), '"background_prompt" is painted outside of a "mask", which is not given.'
+            )
+        if self.wording().captioned and not (file := caption_file(self.input_video)).is_file():
+            yield Contradiction(
+                ("prompt", "input_video"), f'"prompt" asks for the clip\'s caption, but there is no {file}. Write it.'
+            )
         if self.feature_cache > 1 and self.attention_mode == "window":
             yield Contradiction(
                 ("feature_cache", "attention_mode"),
@@ -210,6 +225,10 @@ class StylizeConfig(ClipTaskConfig):
                 '"extra_deflickering_range" and "post_smoother" both smooth the finished frames. Keep one of them.',
             )
 
+    def wording(self) -> Wording:
+        """The prompts."""
+        return Wording(self.prompt, self.negative_prompt, self.background_prompt)
+
     def _shuffles(self) -> bool:
         return any(net.processor == "ControlnetImageProcesserShuffle" for net in self.controlnets)
 
@@ -226,8 +245,9 @@ class StylizeConfig(ClipTaskConfig):
             f"controlnets[{i}].condition": net.condition for i, net in enumerate(self.controlnets) if net.condition
         }
         mask = {"mask": self.mask} if self.mask else {}
+        caption = {"caption": caption_file(self.input_video)} if self.wording().captioned else {}
         painted = {f"keyframes[{frame}]": path for frame, path in self.keyframes.items()}
-        return {**super().inputs(), **style, **references, **ready, **mask, **painted}
+        return {**super().inputs(), **style, **references, **ready, **mask, **painted, **caption}
 
     def predict(self) -> Prediction:
         plain = super().predict()
@@ -296,7 +316,7 @@ class StylizeConfig(ClipTaskConfig):
             self.halo,
             self.attention_mode == "shared",
             None if self.chunk_size == "auto" else self.chunk_size,
-            sides=1 if set(values(self.guidance_scale)) == {1} else 2,
+            sides=(1 if set(values(self.guidance_scale)) == {1} else 2) + (self.background_prompt is not None),
             itemsize=2 if self.dtype in ("float16", "bfloat16") else 4,
         )
 
@@ -309,8 +329,8 @@ class StylizeConfig(ClipTaskConfig):
             self._checkpoint(),
             self.vae,
             self.controlnets,
-            self.prompt,
-            self.negative_prompt,
+            self.wording(),
+            self.clip_skip,
             self.scheduler,
             self.num_inference_steps,
             self.attention_backend,

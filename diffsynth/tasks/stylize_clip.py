@@ -24,15 +24,18 @@ from diffsynth.sd.first import First
 from diffsynth.sd.layout import LATENT_SCALE
 from diffsynth.sd.memory import demand
 from diffsynth.sd.noise import Noise
-from diffsynth.sd.predict import Neighbourhood, Predictor, is_one
+from diffsynth.sd.predict import Neighbourhood, Predictor
 from diffsynth.sd.reuse import Reuse
 from diffsynth.sd.shallow import deep_shape
 from diffsynth.sd.smoothing import SmoothingEdit, decode_into
+from diffsynth.sd.text import Script
 from diffsynth.sized import Resampling, scaled, sized_store
 from diffsynth.smoothers.base import smooth_into
+from diffsynth.smoothers.cuts import find_cuts
 from diffsynth.tasks.clip import ClipReader, ClipWriter
 from diffsynth.tasks.kept import Kept, Original
 from diffsynth.tasks.previews import preview_sheet
+from diffsynth.tasks.prompts import read_caption
 from diffsynth.tasks.scene import Scene, painted
 from diffsynth.tasks.shown import Shown, differing, only, repeated, shown_store, spread
 from diffsynth.tasks.stylize_parts import Control, Deflicker, Look, Model
@@ -97,23 +100,31 @@ class Stylize:
         run, folder = scene.run, scene.run.work("rendered")
         if is_complete(folder):
             return FrameStore(folder)
-        kept = scene.kept(self.look.feather)
+        kept = scene.kept(self.look.feather, regional=self.model.wording.background is not None)
         with run.timed("conditions"):
             maps = [scene.maps(control, number) for number, control in enumerate(self.controls)]
+        script = self._script(scene)
         with self.model.at_work():
             conditions = [
                 embed_clip(control.branch, each, run.work(f"embedded-{number}"), scene.progress)
                 for number, (control, each) in enumerate(zip(self.controls, maps, strict=True))
             ]
             with run.timed("denoise"):
-                latents = self._denoised(scene, kept, conditions)
+                latents = self._denoised(scene, kept, script, conditions)
             with run.timed("decode"):
                 rendered = self._decoded(latents, scene, kept, folder)
         for name in ("latents", "noise", "features", *(f"embedded-{number}" for number in range(len(self.controls)))):
             shutil.rmtree(run.work(name), ignore_errors=True)
         return rendered
 
-    def _denoised(self, scene: Scene, kept: Kept, conditions: Sequence[Condition]) -> ArrayStore:
+    def _script(self, scene: Scene) -> Script:
+        """Which prompt each frame hears."""
+        wording = self.model.wording
+        caption = read_caption(scene.inputs["caption"]) if wording.captioned else ""
+        words = self.model.speaker.words(wording.texts(caption))
+        return Script(words, wording.numbers(lambda: find_cuts(scene.whole()))).among(scene.positions)
+
+    def _denoised(self, scene: Scene, kept: Kept, script: Script, conditions: Sequence[Condition]) -> ArrayStore:
         model, look, source, progress = self.model, self.look.among(scene.positions), scene.source, scene.progress
         shape = (model.vae.channels, source.height // LATENT_SCALE, source.width // LATENT_SCALE)
         strength = max(look.strength.values)
@@ -132,13 +143,14 @@ class Stylize:
         predictor = Predictor(
             model.networks.among(scene.positions),
             tuple(conditions),
-            model.words,
+            script,
             look.guidance,
             schedule,
             neighbourhood,
             noise,
             model.vae.encode(references) if references else None,
             self._reuse(scene),
+            None if kept.region is None else kept.region.of_latents,
         )
         folder = scene.run.work("latents")
         moved = solver(schedule.name, noise.of_step)
@@ -242,7 +254,7 @@ class Stylize:
             source.height,
             source.width,
             pattern=len(look.pattern),
-            sides=1 if is_one(look.guidance) or self.model.networks.guidance_width else 2,
+            sides=self.model.sides(look.guidance),
             itemsize=self.model.networks.placement.dtype.itemsize,
         )
         return needed.chunk(self.runtime.free_memory(), around)

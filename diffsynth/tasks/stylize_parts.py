@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from diffsynth.attention.cross_frame import attention
 from diffsynth.attention.patterns import AttentionMode, Backend, Entry
 from diffsynth.cache import digest
@@ -33,12 +31,13 @@ from diffsynth.sd.memory import MemoryMode
 from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import NoiseKind
 from diffsynth.sd.placement import Placement
+from diffsynth.sd.predict import is_one
 from diffsynth.sd.reuse import OuterBlocks
-from diffsynth.sd.text import Words, encode_prompts
 from diffsynth.sd.vae import Vae
-from diffsynth.sd.xl import encode_pair
 from diffsynth.smoothers.base import Smoother
 from diffsynth.tasks.controlnets import ControlNetConfig
+from diffsynth.tasks.prompts import Wording
+from diffsynth.tasks.speaker import Speaker
 from diffsynth.tracks import Track
 
 
@@ -63,11 +62,17 @@ class Model:
     """Their outer blocks, where some steps go through these alone."""
     interval: int
     vae: Vae
-    words: Words
+    speaker: Speaker
+    wording: Wording
     schedule: Schedule
     vae_identity: str
     identities: Mapping[str, str]
     """What the weights hold, by the key of the config that names them."""
+
+    def sides(self, guidance: Track[float]) -> int:
+        """How many prompts go through the networks for each frame."""
+        one_sided = is_one(guidance) or self.networks.guidance_width is not None
+        return (1 if one_sided else 2) + (self.wording.background is not None)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -130,8 +135,8 @@ class Wanted:
     checkpoint: CheckpointRef
     vae: str | None
     controlnets: tuple[ControlNetConfig, ...]
-    prompt: str
-    negative_prompt: str
+    wording: Wording
+    clip_skip: int
     scheduler: SchedulerName
     steps: int
     attention: Backend
@@ -153,7 +158,10 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
     attend = attention(wanted.attention)
     settings = wanted.checkpoint.scheduler(layout.scheduler)
     steps = schedule(wanted.scheduler, settings, wanted.steps, checkpoint.scheduler_origin)
-    words = _words(checkpoint, wanted.negative_prompt, wanted.prompt, placement)
+    speaker = Speaker(checkpoint, placement, wanted.clip_skip)
+    if not wanted.wording.captioned:
+        # The encoders are gone before the other networks come.
+        speaker.words(wanted.wording.texts(""))
 
     def branch(net: ControlNetConfig, folder: Path) -> ControlBranch:
         network = channels_last(load_network(ControlNetModel, folder, placement.dtype, variant))
@@ -182,7 +190,7 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
             identities[f"{name}.processor"] = digest(control.processor.fingerprint)
     vae = _vae(checkpoint, vae_folder, placement, variant)
     vae_content = checkpoint.vae_content if vae_folder is None else folder_identity(vae_folder)
-    model = Model(networks, outer, wanted.speed.interval, vae, words, steps, vae_content, identities)
+    model = Model(networks, outer, wanted.speed.interval, vae, speaker, wanted.wording, steps, vae_content, identities)
     return model, controls
 
 
@@ -207,20 +215,3 @@ def _vae(checkpoint: Checkpoint, folder: Path | None, placement: Placement, vari
         placement = replace(placement, dtype=Vae.precision(settings, placement.dtype))
     network = checkpoint.vae(placement.dtype) if folder is None else load_vae(folder, placement.dtype, variant)
     return Vae(channels_last(network), placement)
-
-
-def _words(checkpoint: Checkpoint, negative: str, positive: str, placement: Placement) -> Words:
-    """The prompts, encoded. The encoders are gone before the other networks come.
-
-    By one thread: how many the run was begun with is not known yet, and more would round differently.
-    """
-    numbers = range(len(checkpoint.layout.text_encoders))
-    encoders = [checkpoint.text_encoder(number, placement.dtype).to(placement.device) for number in numbers]
-    tokenizers, threads = [checkpoint.tokenizer(number) for number in numbers], torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        if len(encoders) == 1:
-            return encode_prompts(tokenizers[0], encoders[0], negative, positive)
-        return encode_pair(tokenizers, encoders, negative, positive, zero_empty=checkpoint.layout.zero_empty)
-    finally:
-        torch.set_num_threads(threads)

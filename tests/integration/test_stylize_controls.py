@@ -1,6 +1,7 @@
 """What changes over a clip, what is kept of it, and what saves time."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from stylizing import Bench, moving_clip, psnr, run, written
 
-from diffsynth.errors import ConfigError
+from diffsynth.errors import ConfigError, MediaError
 from diffsynth.frames import Image
 from diffsynth.images import write_png
 
@@ -234,3 +235,60 @@ def test_compiled_networks_paint_the_same(render: Callable[..., Image]) -> None:
 def test_what_does_not_go_together_is_said(bench: Bench, keys: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         bench.config(**keys)
+
+
+def test_each_frame_hears_its_own_prompt(render: Callable[..., Image]) -> None:
+    found = render(prompt={"0": "a lake", "4": "the oil"}, negative_prompt={"0": "ugly", "1": "blurry"}, **ALONE)
+    assert close(found[4], render(prompt="the oil", negative_prompt="blurry", **ALONE)[4])
+    assert close(found[0], render(prompt="a lake", negative_prompt="ugly", **ALONE)[0])
+    assert not close(found[2], found[0])
+    window = render(
+        prompt={"0": "a lake", "4": "the oil"},
+        negative_prompt={"0": "ugly", "1": "blurry"},
+        attention_mode="window",
+        **ALONE,
+    )
+    assert close(found, window)
+
+
+def test_each_shot_hears_its_own_prompt(render: Callable[..., Image], tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    shots = [moving_clip(3, HEIGHT, WIDTH, seed=1), 255 - moving_clip(3, HEIGHT, WIDTH, seed=4)]
+    for number, frame in enumerate(np.concatenate(shots)):
+        write_png(tmp_path / "clip" / f"{number}.png", frame)
+    clip = {"input_video": str(tmp_path / "clip"), **ALONE}
+    found = render(prompt=["a lake", "the oil", "unused"], **clip)
+    assert close(found[:3], render(prompt="a lake", **clip)[:3])
+    assert close(found[3:], render(prompt="the oil", **clip)[3:])
+    one = render(prompt=["a lake"], **clip)
+    assert close(one, render(prompt="a lake", **clip))
+
+
+def test_a_clips_caption_is_part_of_its_prompt(bench: Bench, render: Callable[..., Image], tmp_path: Path) -> None:
+    shutil.copytree(bench.folder / "clip", tmp_path / "clip")
+    keys = {"input_video": str(tmp_path / "clip"), "prompt": "{caption}, the oil"}
+    with pytest.raises(ConfigError, match="there is no"):
+        render(**keys)
+    (tmp_path / "clip" / "caption.txt").write_text("a snowy\nlake\n")
+    found = render(**keys)
+    assert np.array_equal(found, render(**{**keys, "prompt": "a snowy lake, the oil"}))
+    (tmp_path / "clip.txt").write_text("  ")
+    with pytest.raises(MediaError, match="this caption is empty"):
+        render(**keys)
+
+
+@pytest.mark.parametrize("mode", ["shared", "window"])
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+def test_the_background_can_have_a_prompt_of_its_own(
+    bench: Bench, render: Callable[..., Image], tmp_path: Path, mode: str, guidance: float
+) -> None:
+    keys: dict[str, Any] = {"guidance_scale": guidance, "attention_mode": mode, "mask_feather": 0}
+    keys["controlnets"] = [{"model_id": str(bench.folder / "pooled_net"), "processor": "canny"}]
+    found = render(mask=half_mask(tmp_path), prompt="a lake", background_prompt="the oil", **keys)
+    assert not close(found[:, :, : WIDTH // 2], bench.frames[:, :, : WIDTH // 2]), "nothing is kept"
+    same = render(mask=half_mask(tmp_path), prompt="a lake", background_prompt="a lake", **keys)
+    assert close(same, render(prompt="a lake", **{**keys, "mask_feather": 8}))
+    for level, prompt in ((255, "a lake"), (0, "the oil")):
+        write_png(tmp_path / "all.png", np.full((HEIGHT, WIDTH, 3), level, np.uint8))
+        one = render(mask=str(tmp_path / "all.png"), prompt="a lake", background_prompt="the oil", **keys)
+        assert close(one, render(prompt=prompt, **{**keys, "mask_feather": 8}))
