@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from diffsynth.diffusion.denoise import Read
 from diffsynth.diffusion.schedule import Schedule, Step
 from diffsynth.runtime import torch_generator
 from diffsynth.sd.control import Condition, ControlBranch
+from diffsynth.sd.lora import Loras
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.text import Words
 from diffsynth.sd.xl import sizes
@@ -29,13 +30,21 @@ class Networks:
     branches: tuple[ControlBranch, ...]
     links: Links
     placement: Placement
+    loras: Loras = field(default_factory=Loras)
 
     @classmethod
-    def linked(cls, unet: Any, branches: Sequence[ControlBranch], attend: Attend, placement: Placement) -> "Networks":
+    def linked(
+        cls,
+        unet: Any,
+        branches: Sequence[ControlBranch],
+        attend: Attend,
+        placement: Placement,
+        loras: Loras | None = None,
+    ) -> "Networks":
         links = Links()
         for network in (unet, *(branch.network for branch in branches)):
             network.set_attn_processor(CrossFrameAttention(links, attend))
-        return cls(unet, tuple(branches), links, placement)
+        return cls(unet, tuple(branches), links, placement, loras or Loras())
 
     @property
     def guidance_width(self) -> int | None:
@@ -102,6 +111,7 @@ class Predictor:
 
     @torch.inference_mode()
     def __call__(self, read: Read, chunk: range, step: Step) -> Tensor:
+        self.networks.loras.set(step, len(self.schedule.steps))
         return torch.cat([self._guided(batch, read, step) for batch in self.neighbourhood.batches(chunk)])
 
     def _guided(self, batch: Batch, read: Read, step: Step) -> Tensor:

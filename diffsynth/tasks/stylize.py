@@ -20,6 +20,7 @@ from diffsynth.sd.memory import MemoryMode
 from diffsynth.smoothers import SmootherConfig, SmootherName
 from diffsynth.smoothers.base import Smoother
 from diffsynth.smoothers.ebsynth_smoother import EbsynthSmootherConfig
+from diffsynth.tasks.adapters import LoraConfig, TextualInversionConfig
 from diffsynth.tasks.base import Prediction, Task
 from diffsynth.tasks.clip import ClipTaskConfig
 from diffsynth.tasks.controlnets import LIST_SCHEMAS, ControlNetConfig, join_parallel_lists, select_processor
@@ -84,6 +85,10 @@ class StylizeConfig(ClipTaskConfig):
     """Precision of the networks; `auto` is half precision on CUDA and full elsewhere."""
     vae: ModelRef | None = None
     """Another autoencoder for the checkpoint: a local folder, or an id on the hub."""
+    lora: Annotated[tuple[LoraConfig, ...], Field(strict=False)] = ()
+    """LoRAs, each with its strength and the part of the steps in which it acts."""
+    textual_inversion: Annotated[tuple[TextualInversionConfig, ...], Field(strict=False)] = ()
+    """Learned words for the prompts."""
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 20
     """Denoising steps."""
     guidance_scale: Annotated[float, Field(ge=1, le=50)] = 7.5
@@ -145,6 +150,10 @@ class StylizeConfig(ClipTaskConfig):
                 )
         for index, net in enumerate(self.controlnets):
             yield from net.contradictions(f"controlnets[{index}]")
+        for index, lora in enumerate(self.lora):
+            yield from lora.contradictions(f"lora[{index}]")
+        for index, word in enumerate(self.textual_inversion):
+            yield from word.contradictions(f"textual_inversion[{index}]")
         if self._shuffles() and self.style_image is None:
             yield Contradiction(
                 ("controlnets", "style_image"),
@@ -180,7 +189,8 @@ class StylizeConfig(ClipTaskConfig):
         weights = [model for each in processors for model in each.models()]
         vae = (self.vae,) if self.vae else ()
         settings = (self.model_settings,) if self.model_settings else ()
-        models = dict.fromkeys((self.model_id, *settings, *vae, *(net.model_id for net in acting), *weights))
+        brought = [*(each.path for each in self.lora), *(each.path for each in self.textual_inversion)]
+        models = dict.fromkeys((self.model_id, *settings, *vae, *(net.model_id for net in acting), *weights, *brought))
         ids = [each for each in map(hub_id, models) if each]
         moved = [f"{old} is no longer on the hub; use {hub.MOVED[old]}." for old in ids if old in hub.MOVED]
         foreseen = foresee(self._load(), plain)
@@ -257,6 +267,8 @@ class StylizeConfig(ClipTaskConfig):
             self.num_inference_steps,
             self.attention_backend,
             self.memory,
+            self.lora,
+            self.textual_inversion,
         )
         model, controls = load_model(wanted, runtime)
         look = Look(

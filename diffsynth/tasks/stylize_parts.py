@@ -29,6 +29,7 @@ from diffsynth.sd.layout import (
     require_weights,
 )
 from diffsynth.sd.load import channels_last, load_network, load_vae
+from diffsynth.sd.lora import Loras
 from diffsynth.sd.memory import MemoryMode
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.predict import Networks
@@ -36,7 +37,9 @@ from diffsynth.sd.text import Words, encode_prompts
 from diffsynth.sd.vae import Vae
 from diffsynth.sd.xl import encode_pair
 from diffsynth.smoothers.base import Smoother
+from diffsynth.tasks.adapters import LoraConfig, TextualInversionConfig
 from diffsynth.tasks.controlnets import ControlNetConfig
+from diffsynth.tasks.stylize_adapters import Adapters, read_adapters
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Model:
     vae_identity: str
     identities: Mapping[str, str]
     """What the weights hold, by the key of the config that names them."""
+    remarks: tuple[str, ...] = ()
+    """What of the adapters is without effect."""
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -110,6 +115,8 @@ class Wanted:
     steps: int
     attention: Backend
     memory: MemoryMode
+    loras: tuple[LoraConfig, ...] = ()
+    embeddings: tuple[TextualInversionConfig, ...] = ()
 
 
 def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, ...]]:
@@ -126,7 +133,8 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
     attend = attention(wanted.attention)
     settings = wanted.checkpoint.scheduler(layout.scheduler)
     steps = schedule(wanted.scheduler, settings, wanted.steps, checkpoint.scheduler_origin)
-    words = _words(checkpoint, wanted.negative_prompt, wanted.prompt, placement)
+    adapters = read_adapters(wanted.loras, wanted.embeddings, layout)
+    words = _words(checkpoint, adapters, wanted.negative_prompt, wanted.prompt, placement)
 
     def branch(net: ControlNetConfig, folder: Path) -> ControlBranch:
         network = channels_last(load_network(ControlNetModel, folder, placement.dtype, variant))
@@ -142,9 +150,10 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
         for net, folder in zip(nets, folders, strict=True)
     )
     unet = channels_last(checkpoint.unet(placement.dtype))
-    networks = Networks.linked(unet, [each.branch for each in controls], attend, placement)
+    loras = Loras.on(unet, adapters.loras)
+    networks = Networks.linked(unet, [each.branch for each in controls], attend, placement, loras)
     vae_identity = checkpoint.vae_identity if vae_folder is None else network_identity(vae_folder)
-    identities = {"model_id": checkpoint.identity, "vae": vae_identity}
+    identities = {"model_id": checkpoint.identity, "vae": vae_identity, **adapters.identities}
     for net, folder, control in zip(nets, folders, controls, strict=True):
         name = f"controlnets[{wanted.controlnets.index(net)}]"
         identities[f"{name}.model_id"] = network_identity(folder)
@@ -152,7 +161,8 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
             identities[f"{name}.processor"] = digest(control.processor.fingerprint)
     vae = _vae(checkpoint, vae_folder, placement, variant)
     vae_content = checkpoint.vae_content if vae_folder is None else folder_identity(vae_folder)
-    model = Model(networks, vae, words, steps, vae_content, identities)
+    remarks = adapters.remarks((wanted.negative_prompt, wanted.prompt))
+    model = Model(networks, vae, words, steps, vae_content, identities, remarks)
     return model, controls
 
 
@@ -179,14 +189,18 @@ def _vae(checkpoint: Checkpoint, folder: Path | None, placement: Placement, vari
     return Vae(channels_last(network), placement)
 
 
-def _words(checkpoint: Checkpoint, negative: str, positive: str, placement: Placement) -> Words:
+def _words(checkpoint: Checkpoint, adapters: Adapters, negative: str, positive: str, placement: Placement) -> Words:
     """The prompts, encoded. The encoders are gone before the other networks come.
 
     By one thread: how many the run was begun with is not known yet, and more would round differently.
     """
     numbers = range(len(checkpoint.layout.text_encoders))
-    encoders = [checkpoint.text_encoder(number, placement.dtype).to(placement.device) for number in numbers]
+    encoders = [checkpoint.text_encoder(number, placement.dtype) for number in numbers]
     tokenizers, threads = [checkpoint.tokenizer(number) for number in numbers], torch.get_num_threads()
+    for number in numbers:
+        adapters.prepare(tokenizers[number], encoders[number], number)
+        encoders[number].to(placement.device)
+    negative, positive = adapters.expanded(negative), adapters.expanded(positive)
     torch.set_num_threads(1)
     try:
         if len(encoders) == 1:

@@ -1,0 +1,68 @@
+"""What users bring beside a checkpoint: LoRAs, learned words, pictures as prompts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from diffsynth.config import ConfigModel, Contradiction, ModelRef
+from diffsynth.sd.tensor_files import PICKLED, SAFE
+
+LORA_NAMES = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
+"""What diffusers calls a LoRA in a folder."""
+EMBEDDING_NAMES = ("learned_embeds.safetensors", "learned_embeds.bin")
+"""And a textual inversion."""
+
+
+class LoraConfig(ConfigModel):
+    """One LoRA, how strong it is, and when."""
+
+    path: ModelRef
+    """A file (.safetensors, .pt, .bin) in diffusers' or kohya's layout, a folder with one, or an id on the hub."""
+    weight_name: Annotated[str, Field(min_length=1)] | None = None
+    """The name of the file in a folder or on the hub; left out, `pytorch_lora_weights.safetensors`, or the only one."""
+    scale: Annotated[float, Field(ge=-10, le=10)] = 1.0
+    """Its strength in the denoiser."""
+    text_encoder_scale: Annotated[float, Field(ge=-10, le=10)] | None = None
+    """Its strength in the text encoders; left out, that of `scale`."""
+    start: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """From which part of the steps on it acts in the denoiser."""
+    end: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Until which part of the steps it acts in the denoiser."""
+
+    @property
+    def text_scale(self) -> float:
+        return self.scale if self.text_encoder_scale is None else self.text_encoder_scale
+
+    @property
+    def counts(self) -> bool:
+        return self.scale != 0 or self.text_scale != 0
+
+    def contradictions(self, name: str) -> Iterator[Contradiction]:
+        if self.start >= self.end:
+            yield Contradiction(("lora",), f'{name}: "end" ({self.end}) must come after "start" ({self.start}).')
+        yield from weight_name_contradiction("lora", name, self.path, self.weight_name)
+
+
+class TextualInversionConfig(ConfigModel):
+    """A learned word for the prompts."""
+
+    path: ModelRef
+    """A file (.safetensors, .pt, .bin) in diffusers', the web UI's or XL's layout, a folder with one, or an id on the
+    hub."""
+    weight_name: Annotated[str, Field(min_length=1)] | None = None
+    """The name of the file in a folder or on the hub; left out, `learned_embeds.safetensors`, or the only one."""
+    token: Annotated[str, Field(min_length=1)] | None = None
+    """What stands for it in the prompts; left out, what the file says, else the file's name."""
+
+    def contradictions(self, name: str) -> Iterator[Contradiction]:
+        yield from weight_name_contradiction("textual_inversion", name, self.path, self.weight_name)
+
+
+def weight_name_contradiction(key: str, name: str, path: str, weight_name: str | None) -> Iterator[Contradiction]:
+    local = Path(path)
+    if weight_name is not None and local.is_absolute() and local.is_file():
+        yield Contradiction((key,), f'{name}: "path" is a file already; leave "weight_name" out.')
+    if local.is_absolute() and local.is_file() and local.suffix not in (SAFE, *PICKLED):
+        yield Contradiction((key,), f"{name}: {local.name} is no file of weights ({SAFE}, {', '.join(PICKLED)}).")
