@@ -15,6 +15,7 @@ from diffsynth.diffusion.schedule import Schedule, Step
 from diffsynth.runtime import torch_generator
 from diffsynth.sd.control import Condition, ControlBranch
 from diffsynth.sd.lora import Loras
+from diffsynth.sd.picture_attention import LayerTokens, PictureAttention, PicturePrompt, Showing
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.text import Words
 from diffsynth.sd.xl import sizes
@@ -31,6 +32,7 @@ class Networks:
     links: Links
     placement: Placement
     loras: Loras = field(default_factory=Loras)
+    showing: Showing = field(default_factory=Showing)
 
     @classmethod
     def linked(
@@ -40,11 +42,19 @@ class Networks:
         attend: Attend,
         placement: Placement,
         loras: Loras | None = None,
+        pictures: Sequence[tuple[PicturePrompt, Mapping[str, LayerTokens]]] = (),
     ) -> "Networks":
+        """`pictures` are prompts of pictures, and what each says to the denoiser's layers by their names."""
         links = Links()
         for network in (unet, *(branch.network for branch in branches)):
             network.set_attn_processor(CrossFrameAttention(links, attend))
-        return cls(unet, tuple(branches), links, placement, loras or Loras())
+        showing = Showing(tuple(prompt for prompt, _ in pictures))
+        if pictures:
+            plain: dict[str, CrossFrameAttention] = dict(unet.attn_processors)
+            for name in pictures[0][1]:
+                plain[name] = PictureAttention(links, attend, showing, [layers[name] for _, layers in pictures])
+            unet.set_attn_processor(plain)
+        return cls(unet, tuple(branches), links, placement, loras or Loras(), showing)
 
     @property
     def guidance_width(self) -> int | None:
@@ -154,6 +164,7 @@ class Predictor:
         placed = networks.placement.tensor(latents.repeat(len(sides), 1, 1, 1))
         words = networks.placement.tensor(self._words(sides)).repeat_interleave(count, 0)
         added = self._added(placed, sides)
+        networks.showing.set(step, len(self.schedule.steps), sides, placed)
         with networks.links.of(batch, len(sides), placed.device):
             down, middle = self._residuals(batch, placed, words, added, step, sides)
             with networks.placement.present(networks.unet):

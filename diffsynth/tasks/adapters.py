@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from diffsynth.config import ConfigModel, Contradiction, ModelRef
+from diffsynth.config import ConfigModel, Contradiction, ModelRef, OptionalPath
+from diffsynth.config.fields import ExistingPath
 from diffsynth.sd.tensor_files import PICKLED, SAFE
 
 LORA_NAMES = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
 """What diffusers calls a LoRA in a folder."""
 EMBEDDING_NAMES = ("learned_embeds.safetensors", "learned_embeds.bin")
 """And a textual inversion."""
+IP_NAMES = ("ip-adapter_sd15.safetensors", "ip-adapter_sd15.bin")
+ENCODER = "image_encoder"
+"""The folder of an IP-Adapter's image encoder, beside its file."""
 
 
 class LoraConfig(ConfigModel):
@@ -58,6 +62,36 @@ class TextualInversionConfig(ConfigModel):
 
     def contradictions(self, name: str) -> Iterator[Contradiction]:
         yield from weight_name_contradiction("textual_inversion", name, self.path, self.weight_name)
+
+
+def _one_is_a_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
+
+
+class IpAdapterConfig(ConfigModel):
+    """Pictures as a prompt."""
+
+    path: ModelRef
+    """An IP-Adapter's file (.safetensors, .bin), a folder with one, or an id on the hub."""
+    weight_name: Annotated[str, Field(min_length=1)] | None = None
+    """The name of the file in a folder or on the hub, with its folders, as `models/ip-adapter_sd15.bin`."""
+    image: Annotated[tuple[ExistingPath, ...], Field(strict=False, min_length=1), BeforeValidator(_one_is_a_list)]
+    """The picture, or a list of pictures."""
+    image_encoder: ModelRef | None = None
+    """The folder of the CLIP vision model that it was published with; left out, `image_encoder` beside the file."""
+    scale: Annotated[float, Field(ge=-10, le=10)] = 1.0
+    """Its strength."""
+    start: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """From which part of the steps on it acts."""
+    end: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Until which part of the steps it acts."""
+    mask: OptionalPath = None
+    """A picture that is white where it acts; it is stretched over the frames."""
+
+    def contradictions(self, name: str) -> Iterator[Contradiction]:
+        if self.start >= self.end:
+            yield Contradiction(("ip_adapter",), f'{name}: "end" ({self.end}) must come after "start" ({self.start}).')
+        yield from weight_name_contradiction("ip_adapter", name, self.path, self.weight_name)
 
 
 def weight_name_contradiction(key: str, name: str, path: str, weight_name: str | None) -> Iterator[Contradiction]:

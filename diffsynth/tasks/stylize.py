@@ -20,7 +20,7 @@ from diffsynth.sd.memory import MemoryMode
 from diffsynth.smoothers import SmootherConfig, SmootherName
 from diffsynth.smoothers.base import Smoother
 from diffsynth.smoothers.ebsynth_smoother import EbsynthSmootherConfig
-from diffsynth.tasks.adapters import LoraConfig, TextualInversionConfig
+from diffsynth.tasks.adapters import IpAdapterConfig, LoraConfig, TextualInversionConfig
 from diffsynth.tasks.base import Prediction, Task
 from diffsynth.tasks.clip import ClipTaskConfig
 from diffsynth.tasks.controlnets import LIST_SCHEMAS, ControlNetConfig, join_parallel_lists, select_processor
@@ -89,6 +89,8 @@ class StylizeConfig(ClipTaskConfig):
     """LoRAs, each with its strength and the part of the steps in which it acts."""
     textual_inversion: Annotated[tuple[TextualInversionConfig, ...], Field(strict=False)] = ()
     """Learned words for the prompts."""
+    ip_adapter: Annotated[tuple[IpAdapterConfig, ...], Field(strict=False)] = ()
+    """Pictures as prompts, each by an IP-Adapter."""
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 20
     """Denoising steps."""
     guidance_scale: Annotated[float, Field(ge=1, le=50)] = 7.5
@@ -154,6 +156,8 @@ class StylizeConfig(ClipTaskConfig):
             yield from lora.contradictions(f"lora[{index}]")
         for index, word in enumerate(self.textual_inversion):
             yield from word.contradictions(f"textual_inversion[{index}]")
+        for index, adapter in enumerate(self.ip_adapter):
+            yield from adapter.contradictions(f"ip_adapter[{index}]")
         if self._shuffles() and self.style_image is None:
             yield Contradiction(
                 ("controlnets", "style_image"),
@@ -180,7 +184,13 @@ class StylizeConfig(ClipTaskConfig):
         ready = {
             f"controlnets[{i}].condition": net.condition for i, net in enumerate(self.controlnets) if net.condition
         }
-        return {**super().inputs(), **style, **references, **ready}
+        pictures = {
+            f"ip_adapter[{i}].image[{k}]": path
+            for i, each in enumerate(self.ip_adapter)
+            for k, path in enumerate(each.image)
+        }
+        masks = {f"ip_adapter[{i}].mask": each.mask for i, each in enumerate(self.ip_adapter) if each.mask}
+        return {**super().inputs(), **style, **references, **ready, **pictures, **masks}
 
     def predict(self) -> Prediction:
         plain = super().predict()
@@ -190,6 +200,8 @@ class StylizeConfig(ClipTaskConfig):
         vae = (self.vae,) if self.vae else ()
         settings = (self.model_settings,) if self.model_settings else ()
         brought = [*(each.path for each in self.lora), *(each.path for each in self.textual_inversion)]
+        for each in self.ip_adapter:
+            brought += [each.path, *([each.image_encoder] if each.image_encoder else [])]
         models = dict.fromkeys((self.model_id, *settings, *vae, *(net.model_id for net in acting), *weights, *brought))
         ids = [each for each in map(hub_id, models) if each]
         moved = [f"{old} is no longer on the hub; use {hub.MOVED[old]}." for old in ids if old in hub.MOVED]
@@ -269,6 +281,7 @@ class StylizeConfig(ClipTaskConfig):
             self.memory,
             self.lora,
             self.textual_inversion,
+            self.ip_adapter,
         )
         model, controls = load_model(wanted, runtime)
         look = Look(

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from diffsynth.attention.cross_frame import attention
 from diffsynth.attention.patterns import AttentionMode, Backend, Entry
 from diffsynth.cache import digest
@@ -14,9 +12,10 @@ from diffsynth.diffusion.schedule import Schedule, SchedulerName, schedule
 from diffsynth.processors.base import Processor
 from diffsynth.processors.pretrained import folder_identity
 from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
-from diffsynth.runtime import Runtime
+from diffsynth.runtime import Runtime, one_thread
 from diffsynth.sd.checkpoint import Checkpoint, CheckpointRef, open_checkpoint
 from diffsynth.sd.control import ControlBranch
+from diffsynth.sd.ip_adapter import layer_tokens
 from diffsynth.sd.layout import (
     XL,
     CheckpointLayout,
@@ -37,7 +36,7 @@ from diffsynth.sd.text import Words, encode_prompts
 from diffsynth.sd.vae import Vae
 from diffsynth.sd.xl import encode_pair
 from diffsynth.smoothers.base import Smoother
-from diffsynth.tasks.adapters import LoraConfig, TextualInversionConfig
+from diffsynth.tasks.adapters import IpAdapterConfig, LoraConfig, TextualInversionConfig
 from diffsynth.tasks.controlnets import ControlNetConfig
 from diffsynth.tasks.stylize_adapters import Adapters, read_adapters
 
@@ -117,6 +116,7 @@ class Wanted:
     memory: MemoryMode
     loras: tuple[LoraConfig, ...] = ()
     embeddings: tuple[TextualInversionConfig, ...] = ()
+    pictures: tuple[IpAdapterConfig, ...] = ()
 
 
 def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, ...]]:
@@ -133,7 +133,7 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
     attend = attention(wanted.attention)
     settings = wanted.checkpoint.scheduler(layout.scheduler)
     steps = schedule(wanted.scheduler, settings, wanted.steps, checkpoint.scheduler_origin)
-    adapters = read_adapters(wanted.loras, wanted.embeddings, layout)
+    adapters = read_adapters(wanted.loras, wanted.embeddings, wanted.pictures, layout)
     words = _words(checkpoint, adapters, wanted.negative_prompt, wanted.prompt, placement)
 
     def branch(net: ControlNetConfig, folder: Path) -> ControlBranch:
@@ -151,7 +151,9 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
     )
     unet = channels_last(checkpoint.unet(placement.dtype))
     loras = Loras.on(unet, adapters.loras)
-    networks = Networks.linked(unet, [each.branch for each in controls], attend, placement, loras)
+    with one_thread():
+        pictures = [(each.prompt, layer_tokens(each, unet, placement)) for each in adapters.pictures]
+    networks = Networks.linked(unet, [each.branch for each in controls], attend, placement, loras, pictures)
     vae_identity = checkpoint.vae_identity if vae_folder is None else network_identity(vae_folder)
     identities = {"model_id": checkpoint.identity, "vae": vae_identity, **adapters.identities}
     for net, folder, control in zip(nets, folders, controls, strict=True):
@@ -196,15 +198,12 @@ def _words(checkpoint: Checkpoint, adapters: Adapters, negative: str, positive: 
     """
     numbers = range(len(checkpoint.layout.text_encoders))
     encoders = [checkpoint.text_encoder(number, placement.dtype) for number in numbers]
-    tokenizers, threads = [checkpoint.tokenizer(number) for number in numbers], torch.get_num_threads()
+    tokenizers = [checkpoint.tokenizer(number) for number in numbers]
     for number in numbers:
         adapters.prepare(tokenizers[number], encoders[number], number)
         encoders[number].to(placement.device)
     negative, positive = adapters.expanded(negative), adapters.expanded(positive)
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         if len(encoders) == 1:
             return encode_prompts(tokenizers[0], encoders[0], negative, positive)
         return encode_pair(tokenizers, encoders, negative, positive, zero_empty=checkpoint.layout.zero_empty)
-    finally:
-        torch.set_num_threads(threads)
