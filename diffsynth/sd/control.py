@@ -21,6 +21,19 @@ from diffsynth.sd.memory import KEPT_BYTES
 from diffsynth.sd.placement import Placement
 
 
+class Branch(Protocol):
+    """A network that reads a clip's maps and says something to the denoiser, in a part of the steps."""
+
+    @property
+    def placement(self) -> Placement: ...
+    @property
+    def modules(self) -> tuple[nn.Module, ...]: ...
+    def acts(self, step: Step, steps: int) -> bool: ...
+    def embed(self, found: Image, alpha: Image | None) -> Tensor:
+        """(1, …) float32 on the CPU: what it makes of one map, once and for all steps."""
+        ...
+
+
 @dataclass(frozen=True)
 class ControlBranch:
     """A ControlNet with its weight and the part of the steps in which it acts."""
@@ -39,6 +52,10 @@ class ControlBranch:
         embedder = network.controlnet_cond_embedding
         network.controlnet_cond_embedding = nn.Identity()
         return cls(network, embedder, placement, scale, start, end)
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        return self.network, self.embedder
 
     @property
     def pooled(self) -> bool:
@@ -104,12 +121,12 @@ def _map(frames: Frames, position: int) -> tuple[Image, Image | None]:
 class Condition:
     """A clip's maps as a ControlNet's first layers see them, kept on disk."""
 
-    def __init__(self, branch: ControlBranch, maps: Maps, kept: ArrayStore) -> None:
+    def __init__(self, branch: Branch, maps: Maps, kept: ArrayStore) -> None:
         self._branch, self._maps, self._kept = branch, maps, kept
         self._references: dict[Reference, Tensor] = {}
 
     def rows(self, sources: Sequence[Source]) -> Tensor:
-        """(n, C, h, w) float32 on the CPU."""
+        """(n, …) float32 on the CPU."""
         return torch.cat([self._row(source) for source in sources])
 
     def _row(self, source: Source) -> Tensor:
@@ -123,7 +140,7 @@ class Condition:
         return self._branch.embed(*self._maps.map(position))
 
 
-def embed_clip(branch: ControlBranch, maps: Maps, folder: Path, progress: Progress) -> Condition:
+def embed_clip(branch: Branch, maps: Maps, folder: Path, progress: Progress) -> Condition:
     """A ControlNet's first layers over a clip's maps; an interrupted pass is continued."""
     dtype = kept_dtype(branch.placement.dtype)
     shape = branch.embed(*maps.map(0)).shape[1:]

@@ -13,10 +13,11 @@ from diffsynth.attention.patterns import AttentionMode, Batch, Entry, Reference,
 from diffsynth.diffusion.denoise import Read
 from diffsynth.diffusion.schedule import Schedule, Step
 from diffsynth.runtime import torch_generator
-from diffsynth.sd.control import Condition, ControlBranch
+from diffsynth.sd.control import Branch, Condition, ControlBranch
 from diffsynth.sd.lora import Loras
 from diffsynth.sd.picture_attention import LayerTokens, PictureAttention, PicturePrompt, Showing
 from diffsynth.sd.placement import Placement
+from diffsynth.sd.t2i import AdapterBranch, summed
 from diffsynth.sd.text import Words
 from diffsynth.sd.xl import sizes
 
@@ -28,7 +29,7 @@ class Networks:
     """A denoiser and its ControlNets, whose attention layers all follow the same links."""
 
     unet: Any
-    branches: tuple[ControlBranch, ...]
+    branches: tuple[Branch, ...]
     links: Links
     placement: Placement
     loras: Loras = field(default_factory=Loras)
@@ -38,7 +39,7 @@ class Networks:
     def linked(
         cls,
         unet: Any,
-        branches: Sequence[ControlBranch],
+        branches: Sequence[Branch],
         attend: Attend,
         placement: Placement,
         loras: Loras | None = None,
@@ -46,7 +47,7 @@ class Networks:
     ) -> "Networks":
         """`pictures` are prompts of pictures, and what each says to the denoiser's layers by their names."""
         links = Links()
-        for network in (unet, *(branch.network for branch in branches)):
+        for network in (unet, *(each.network for each in branches if isinstance(each, ControlBranch))):
             network.set_attn_processor(CrossFrameAttention(links, attend))
         showing = Showing(tuple(prompt for prompt, _ in pictures))
         if pictures:
@@ -176,6 +177,7 @@ class Predictor:
                     added_cond_kwargs=added,
                     down_block_additional_residuals=down or None,
                     mid_block_additional_residual=middle,
+                    down_intrablock_additional_residuals=self._features(batch, placed, step, sides),
                     return_dict=False,
                 )[0]
         wanted: Tensor = answers.view(len(sides), count, *answers.shape[1:])[:, list(batch.wanted)]
@@ -207,14 +209,28 @@ class Predictor:
     ) -> tuple[list[Tensor], Tensor | None]:
         """The sum of what the acting ControlNets say."""
         total: list[Tensor] = []
-        for branch, condition in zip(self.networks.branches, self.conditions, strict=True):
-            if not branch.acts(step, len(self.schedule.steps)) or (branch.pooled and sides == (NEGATIVE,)):
+        for branch, condition in self._acting(step):
+            if not isinstance(branch, ControlBranch) or (branch.pooled and sides == (NEGATIVE,)):
                 continue
             seen = self.networks.placement.tensor(condition.rows(batch.rows))
             with self.networks.placement.present(branch.network):
                 parts = self._branch(branch, batch, latents, words, added, step, seen, sides)
             total = parts if not total else [one + other for one, other in zip(total, parts, strict=True)]
         return (total[:-1], total[-1]) if total else ([], None)
+
+    def _acting(self, step: Step) -> Iterator[tuple[Branch, Condition]]:
+        for branch, condition in zip(self.networks.branches, self.conditions, strict=True):
+            if branch.acts(step, len(self.schedule.steps)):
+                yield branch, condition
+
+    def _features(self, batch: Batch, latents: Tensor, step: Step, sides: tuple[int, ...]) -> list[Tensor] | None:
+        """The sum of what the acting T2I-Adapters say, to both sides alike."""
+        parts = [
+            branch.features(condition.rows(batch.rows), latents)
+            for branch, condition in self._acting(step)
+            if isinstance(branch, AdapterBranch)
+        ]
+        return [each.repeat(len(sides), 1, 1, 1) for each in summed(parts)] if parts else None
 
     def _branch(
         self,

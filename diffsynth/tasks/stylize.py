@@ -62,7 +62,8 @@ class StylizeConfig(ClipTaskConfig):
     negative_prompt: str = ""
     """What the result must not show."""
     controlnets: Annotated[tuple[ControlNetConfig, ...], Field(strict=False)] = ()
-    """The ControlNets. The lists `controlnet_model_id`, `controlnet_processor` and `controlnet_scale` say the same."""
+    """The ControlNets and T2I-Adapters. The lists `controlnet_model_id`, `controlnet_processor` and `controlnet_scale`
+    say the same."""
     style_image: OptionalPath = None
     """The picture that a shuffle ControlNet takes its look from."""
     frames_reference: Annotated[tuple[ExistingPath, ...], Field(strict=False), BeforeValidator(_none_is_empty)] = ()

@@ -14,13 +14,14 @@ from diffsynth.processors.pretrained import folder_identity
 from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
 from diffsynth.runtime import Runtime, one_thread
 from diffsynth.sd.checkpoint import Checkpoint, CheckpointRef, open_checkpoint
-from diffsynth.sd.control import ControlBranch
+from diffsynth.sd.control import Branch, ControlBranch
 from diffsynth.sd.ip_adapter import layer_tokens
 from diffsynth.sd.layout import (
     XL,
     CheckpointLayout,
     check_controlnet,
     check_vae,
+    is_t2i_adapter,
     kind,
     network_folder,
     network_identity,
@@ -32,6 +33,7 @@ from diffsynth.sd.lora import Loras
 from diffsynth.sd.memory import MemoryMode
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.predict import Networks
+from diffsynth.sd.t2i import AdapterBranch
 from diffsynth.sd.text import Words, encode_prompts
 from diffsynth.sd.vae import Vae
 from diffsynth.sd.xl import encode_pair
@@ -43,9 +45,9 @@ from diffsynth.tasks.stylize_adapters import Adapters, read_adapters
 
 @dataclass(frozen=True)
 class Control:
-    """A ControlNet and where its maps come from."""
+    """A ControlNet or T2I-Adapter, and where its maps come from."""
 
-    branch: ControlBranch
+    branch: Branch
     processor: Processor | None
     ready: str | None
     """The key of the input that holds ready-made maps."""
@@ -71,7 +73,7 @@ class Model:
     def at_work(self) -> Iterator[None]:
         """All networks on the device, and on the host again for what comes between two clips."""
         parts = [self.networks.unet, self.vae.network]
-        parts += [each for branch in self.networks.branches for each in (branch.network, branch.embedder)]
+        parts += [each for branch in self.networks.branches for each in branch.modules]
         with self.networks.placement.session(parts):
             yield
 
@@ -121,7 +123,7 @@ class Wanted:
 
 def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, ...]]:
     """All networks, checked for each other before the first weight is read."""
-    from diffusers import ControlNetModel
+    from diffusers import ControlNetModel, T2IAdapter
 
     checkpoint = open_checkpoint(wanted.checkpoint)
     layout = checkpoint.layout
@@ -136,7 +138,10 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
     adapters = read_adapters(wanted.loras, wanted.embeddings, wanted.pictures, layout)
     words = _words(checkpoint, adapters, wanted.negative_prompt, wanted.prompt, placement)
 
-    def branch(net: ControlNetConfig, folder: Path) -> ControlBranch:
+    def branch(net: ControlNetConfig, folder: Path) -> Branch:
+        if is_t2i_adapter(read_settings(folder / "config.json")):
+            adapter = channels_last(load_network(T2IAdapter, folder, placement.dtype, variant))
+            return AdapterBranch.of(adapter, placement, net.scale, net.start, net.end)
         network = channels_last(load_network(ControlNetModel, folder, placement.dtype, variant))
         return ControlBranch.of(network, placement, net.scale, net.start, net.end)
 

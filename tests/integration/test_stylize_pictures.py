@@ -1,5 +1,7 @@
 """Pictures as prompts (IP-Adapter) and T2I-Adapters, against diffusers' pipelines."""
 
+import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,19 @@ import diffsynth  # noqa: F401 - its guard lets diffusers be imported beside a t
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import (
+    DDIMScheduler,
+    StableDiffusionAdapterPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLAdapterPipeline,
+    StableDiffusionXLPipeline,
+    T2IAdapter,
+)
 from ip_files import SIDE, save_tiny_ip_adapter, save_tiny_vision
 from PIL import Image as Picture
 from safetensors.torch import load_file, save_file
 from stylizing import NEGATIVE, PROMPT, Bench, moving_clip, run
-from tiny import save_tiny_controlnet, save_tiny_sd, save_tiny_sdxl
+from tiny import save_tiny_controlnet, save_tiny_sd, save_tiny_sdxl, save_tiny_t2i_adapter
 from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 from diffsynth.errors import DiffSynthError, MissingFileError, ModelError
@@ -186,3 +195,69 @@ def test_adapters_that_do_not_fit(
     torch.save({"image_proj": Bomb()}, tmp_path / "bomb.bin")
     assert "none of it is run" in said(path=str(tmp_path / "bomb.bin"), image_encoder=encoder)
     assert not (tmp_path / "exploded").exists()
+
+
+# T2I-Adapters
+
+
+SHAPES = ("full", "of one channel", "two of them")
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("model", "light"), *((kind, shape) for kind in ("model", "xl") for shape in SHAPES)]
+)
+def test_t2i_adapters_are_diffusers(bench: Bench, kind: str, shape: str, tmp_path: Path) -> None:
+    """There is no light one for XL."""
+    channels = 1 if shape == "of one channel" else 3
+    folder = save_tiny_t2i_adapter(tmp_path / "t2i", xl=kind == "xl", light=shape == "light", in_channels=channels)
+    scales = [0.6, 0.3] if shape == "two of them" else [0.6]
+    nets = [{"model_id": str(folder), "processor": "tile", "scale": scale} for scale in scales]
+    found = rendered(bench, tmp_path / "out", model_id=str(bench.folder / kind), controlnets=nets)
+    assert not close(found, rendered(bench, tmp_path / "plain", model_id=str(bench.folder / kind)))
+    pipe_class = StableDiffusionXLAdapterPipeline if kind == "xl" else StableDiffusionAdapterPipeline
+    pipe = pipe_class.from_pretrained(bench.folder / kind, adapter=T2IAdapter.from_pretrained(folder))
+
+    def seen(position: int) -> torch.Tensor:
+        picture = torch.from_numpy(bench.frames[position]).permute(2, 0, 1)[None].float() / 255
+        return picture.mean(1, keepdim=True) if channels == 1 else picture
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of how this pipeline decodes
+        # Twice the same adapter says what one of both weights does.
+        expected = frames_of(pipe, image=seen, adapter_conditioning_scale=sum(scales))
+    assert close(found, expected)
+
+
+def test_t2i_adapters_beside_controlnets_across_frames(bench: Bench, tmp_path: Path) -> None:
+    adapter = {"model_id": str(save_tiny_t2i_adapter(tmp_path / "t2i")), "processor": "tile", "scale": 0.5}
+    nets = [{"model_id": str(bench.folder / "net"), "processor": "tile"}, adapter]
+    keys: dict[str, Any] = {"combine_pattern": [-1, 0], "num_inference_steps": 2}
+    both = rendered(bench, tmp_path / "1", controlnets=nets, **keys)
+    assert np.array_equal(rendered(bench, tmp_path / "2", controlnets=nets, memory="low", **keys), both)
+    assert close(rendered(bench, tmp_path / "3", controlnets=nets[::-1], **keys), both)
+    for number, other in enumerate([nets[:1], nets[1:], [nets[0], {**adapter, "end": 0.5}]]):
+        assert not close(rendered(bench, tmp_path / f"other-{number}", controlnets=other, **keys), both)
+
+
+@pytest.mark.parametrize("kind", ["model", "xl"])
+def test_t2i_adapters_of_odd_sizes(bench: Bench, kind: str, tmp_path: Path) -> None:
+    """40 x 56 pixels are no whole squares of 16: the map is continued beyond its edge."""
+    folder = save_tiny_t2i_adapter(tmp_path / "t2i", xl=kind == "xl")
+    nets = [{"model_id": str(folder), "processor": "tile"}]
+    keys: dict[str, Any] = {"model_id": str(bench.folder / kind), "frame_height": 40, "frame_width": 56}
+    found = rendered(bench, tmp_path / "1", controlnets=nets, **keys)
+    assert not close(found, rendered(bench, tmp_path / "2", **keys))
+
+
+def test_t2i_adapters_that_do_not_fit(bench: Bench, tmp_path: Path) -> None:
+    xl = save_tiny_t2i_adapter(tmp_path / "xl", xl=True)
+    said = refused(bench, tmp_path / "1", controlnets=[{"model_id": str(xl), "processor": "tile"}])
+    assert f"{xl}: this T2I-Adapter is for another denoiser" in said
+    assert "32 channels at 1/16, 32 channels at 1/16" in said
+    one = save_tiny_t2i_adapter(tmp_path / "one")
+    nets = [{"model_id": str(one), "processor": "tile"}]
+    assert "another denoiser" in refused(bench, tmp_path / "2", controlnets=nets, model_id=str(bench.folder / "xl"))
+    settings = json.loads((one / "config.json").read_text())
+    (one / "config.json").write_text(json.dumps({**settings, "_class_name": "ControlNetUnionModel"}))
+    said = refused(bench, tmp_path / "3", controlnets=nets)
+    assert "is a ControlNetUnionModel; a ControlNetModel or T2IAdapter is needed" in said
