@@ -103,6 +103,19 @@ def _control_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
     return None if limit == "max" else max(int(limit) - int(used), 0)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums over another number of threads round differently; what is computed by one is the same everywhere."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def is_out_of_memory(problem: BaseException) -> bool:
     """Whether an error says that the device, or this machine, has no more memory."""
     import torch

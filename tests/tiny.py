@@ -13,7 +13,7 @@ import diffsynth  # noqa: F401 - its guard lets diffusers be imported beside a t
 
 # isort: split
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, T2IAdapter, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -147,6 +147,25 @@ def save_tiny_sdxl(folder: Path, *, seed: int = 6, zero_empty: bool = True) -> P
         "vae": ["diffusers", "AutoencoderKL"],
     }
     _write_json(folder / "model_index.json", parts)
+    return folder
+
+
+def save_tiny_t2i_adapter(folder: Path, *, xl: bool = False, light: bool = False, in_channels: int = 3) -> Path:
+    """A T2I-Adapter for the tiny checkpoints; XL's reads squares of 16 pixels, and also speaks to the middle."""
+    kind = "light_adapter" if light else "full_adapter_xl" if xl else "full_adapter"
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(11)
+        adapter = T2IAdapter(
+            in_channels=in_channels,
+            channels=[32, 32, 32, 32] if xl else [32, 32, 32],
+            num_res_blocks=1,
+            downscale_factor=16 if xl else 8,
+            adapter_type=kind,
+        )
+        for module in adapter.modules():
+            if isinstance(module, nn.Conv2d):
+                _redraw(module, 1.5)
+    adapter.save_pretrained(folder)
     return folder
 
 

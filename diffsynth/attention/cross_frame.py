@@ -104,12 +104,17 @@ class CrossFrameAttention:
         if encoder_hidden_states is None and self.links.asked is not None:
             query = self._grouped(query)
             key, value = self._asked(key), self._asked(value)
-        result = self.attend(*(_split(each, attn.heads) for each in (query, key, value)))
+        query, key, value = (split_heads(each, attn.heads) for each in (query, key, value))
+        result = self.beside(attn, query, self.attend(query, key, value))
         result = result.transpose(1, 2).reshape((*hidden_states.shape[:2], -1)).to(hidden_states.dtype)
         for layer in attn.to_out:
             result = layer(result)
         mixed: Tensor = result / attn.rescale_output_factor
         return mixed if merged is None else merged.apart(mixed)
+
+    def beside(self, attn: Any, query: Tensor, answer: Tensor) -> Tensor:
+        """What a layer adds to its answer, (B, heads, N, d)."""
+        return answer
 
     def _grouped(self, rows: Tensor) -> Tensor:
         """(B, N, D) to (groups, asking · N, D)."""
@@ -121,6 +126,6 @@ class CrossFrameAttention:
         return rows[self.links.asked].flatten(1, 2)
 
 
-def _split(tokens: Tensor, heads: int) -> Tensor:
+def split_heads(tokens: Tensor, heads: int) -> Tensor:
     """(B, N, heads · d) to (B, heads, N, d)."""
     return tokens.view(*tokens.shape[:2], heads, -1).transpose(1, 2)

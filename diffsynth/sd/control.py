@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,25 @@ from diffsynth.progress import Progress
 from diffsynth.sd.memory import KEPT_BYTES
 from diffsynth.sd.placement import Placement
 from diffsynth.tracks import Track, number_at
+
+
+class Branch(Protocol):
+    """A network that reads a clip's maps and says something to the denoiser, in a part of the steps."""
+
+    @property
+    def placement(self) -> Placement: ...
+    @property
+    def modules(self) -> tuple[nn.Module, ...]: ...
+    @property
+    def scale(self) -> Track[float]: ...
+    def acts(self, step: Step, steps: int) -> bool: ...
+    def among(self, shown: Sequence[int] | None) -> "Branch":
+        """For a rendering of only these frames."""
+        ...
+
+    def embed(self, found: Image, alpha: Image | None) -> Tensor:
+        """(1, …) float32 on the CPU: what it makes of one map, once and for all steps."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +61,10 @@ class ControlBranch:
         return cls(network, embedder, placement, scale, start, end)
 
     @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        return self.network, self.embedder
+
+    @property
     def pooled(self) -> bool:
         """Whether it says the same everywhere, and nothing to the negative prompt."""
         return bool(self.network.config.global_pool_conditions)
@@ -59,11 +82,12 @@ class ControlBranch:
             embedded: Tensor = self.embedder(self.placement.tensor(values)).float().cpu()
         return embedded
 
+    def among(self, shown: Sequence[int] | None) -> "ControlBranch":
+        return replace(self, scale=self.scale.among(shown))
+
     def weight(self, frames: Sequence[int]) -> float | Tensor:
-        """How much it counts in rows that show these frames: one number, or (n, 1, 1, 1) of them."""
-        if self.scale.constant:
-            return self.scale.values[0]
-        return self.placement.tensor(torch.tensor([number_at(self.scale, each) for each in frames]).view(-1, 1, 1, 1))
+        """How much it counts in rows that show these frames."""
+        return weights(self.scale, frames, self.placement)
 
     def __call__(
         self,
@@ -85,6 +109,13 @@ class ControlBranch:
             return_dict=False,
         )
         return list(down), middle
+
+
+def weights(scale: Track[float], frames: Sequence[int], placement: Placement) -> float | Tensor:
+    """One number, or (n, 1, 1, 1) of them for rows that show these frames."""
+    if scale.constant:
+        return scale.values[0]
+    return placement.tensor(torch.tensor([number_at(scale, each) for each in frames]).view(-1, 1, 1, 1))
 
 
 class Maps(Protocol):
@@ -117,12 +148,12 @@ def _map(frames: Frames, position: int) -> tuple[Image, Image | None]:
 class Condition:
     """A clip's maps as a ControlNet's first layers see them, kept on disk."""
 
-    def __init__(self, branch: ControlBranch, maps: Maps, kept: ArrayStore) -> None:
+    def __init__(self, branch: Branch, maps: Maps, kept: ArrayStore) -> None:
         self._branch, self._maps, self._kept = branch, maps, kept
         self._references: dict[Reference, Tensor] = {}
 
     def rows(self, sources: Sequence[Source]) -> Tensor:
-        """(n, C, h, w) float32 on the CPU."""
+        """(n, …) float32 on the CPU."""
         return torch.cat([self._row(source) for source in sources])
 
     def _row(self, source: Source) -> Tensor:
@@ -136,7 +167,7 @@ class Condition:
         return self._branch.embed(*self._maps.map(position))
 
 
-def embed_clip(branch: ControlBranch, maps: Maps, folder: Path, progress: Progress) -> Condition:
+def embed_clip(branch: Branch, maps: Maps, folder: Path, progress: Progress) -> Condition:
     """A ControlNet's first layers over a clip's maps; an interrupted pass is continued."""
     dtype = kept_dtype(branch.placement.dtype)
     shape = branch.embed(*maps.map(0)).shape[1:]

@@ -254,8 +254,17 @@ def check_vae(vae: Settings, unet: Settings, where: Path) -> None:
         )
 
 
+def is_t2i_adapter(net: Settings) -> bool:
+    return net.get("_class_name") == "T2IAdapter"
+
+
 def check_controlnet(net: Settings, unet: Settings, where: Path, checkpoint: str) -> None:
-    """A ControlNet must have the shape of the denoiser that it steers."""
+    """A ControlNet must have the shape of the denoiser that it steers; a T2I-Adapter, of its way down."""
+    if is_t2i_adapter(net):
+        _check_t2i_adapter(net, unet, where, checkpoint)
+        return
+    if net.get("_class_name", "ControlNetModel") != "ControlNetModel":
+        raise ModelError(f"{where}: is a {net['_class_name']}; a ControlNetModel or T2IAdapter is needed.")
     for key in ("cross_attention_dim", "block_out_channels", "in_channels", "addition_embed_type"):
         ours, theirs = net.get(key), unet.get(key)
         if ours != theirs:
@@ -263,6 +272,27 @@ def check_controlnet(net: Settings, unet: Settings, where: Path, checkpoint: str
                 f"{where}: this ControlNet is for {kind(net)}, but {checkpoint} is {kind(unet)} "
                 f"({key} is {ours} there and {theirs} here). Use a ControlNet made for that checkpoint."
             )
+
+
+def _check_t2i_adapter(net: Settings, unet: Settings, where: Path, checkpoint: str) -> None:
+    """What it says has, level by level, the width and the scale that the denoiser has there."""
+    xl = net.get("adapter_type") == "full_adapter_xl"
+    widths, scale = net.get("channels", ()), int(net.get("downscale_factor", 8))
+    says = [(width, scale * 2 ** (level // 2 if xl else level)) for level, width in enumerate(widths)]
+    hears = []
+    for level, (width, block) in enumerate(zip(unet["block_out_channels"], unet["down_block_types"], strict=True)):
+        later = not block.startswith("CrossAttn") and level < len(unet["block_out_channels"]) - 1
+        hears.append((width, LATENT_SCALE * 2 ** (level + later)))
+    hears.append(hears[-1])  # the middle
+    if says != hears[: len(says)]:
+        raise ModelError(
+            f"{where}: this T2I-Adapter is for another denoiser than {checkpoint}'s, {kind(unet)}: it says "
+            f"{_levels(says)}, but there go {_levels(hears[: len(says)])}. Use one made for that checkpoint."
+        )
+
+
+def _levels(levels: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(f"{width} channels at 1/{scale}" for width, scale in levels)
 
 
 def weight_files(folder: Path, wanted: str | None = None) -> list[Path]:

@@ -10,12 +10,13 @@ from torch import Tensor
 from diffsynth.attention.patterns import AttentionMode, Batch, Entry, Reference, Source, shared_batch, window_batch
 from diffsynth.diffusion.denoise import Read
 from diffsynth.diffusion.schedule import Schedule, Step
-from diffsynth.sd.control import Condition, ControlBranch
+from diffsynth.sd.control import Branch, Condition, ControlBranch
 from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import Noise
 from diffsynth.sd.prompt import BACKGROUND, NEGATIVE, POSITIVE
 from diffsynth.sd.reuse import Reuse
 from diffsynth.sd.shallow import silent
+from diffsynth.sd.t2i import AdapterBranch, summed
 from diffsynth.sd.text import Script
 from diffsynth.sd.xl import sizes
 from diffsynth.tracks import Track, number_at
@@ -89,6 +90,10 @@ class Predictor:
         return torch.cat([self._guided(batch, read, step) for batch in self.neighbourhood.batches(chunk)])
 
     @property
+    def steps(self) -> int:
+        return len(self.schedule.steps)
+
+    @property
     def one_sided(self) -> bool:
         """Whether the prompt's answer is all that counts."""
         return is_one(self.guidance) or self.networks.guidance_width is not None
@@ -140,6 +145,8 @@ class Predictor:
         batch, sides, reuse = asking.batch, len(asking.sides), self.reuse
         again = reuse is not None and reuse.applies(asking.step)
         networks = reuse.outer.networks if reuse is not None and again else self.networks
+        networks.loras.set(asking.step, self.steps, asking.frames * sides)
+        networks.showing.set(asking.step, self.steps, asking.sides, asking.latents)
         with networks.links.of(batch, sides, asking.latents):
             down, middle = self._residuals(networks, asking)
             if reuse is not None and again:
@@ -154,6 +161,7 @@ class Predictor:
                     added_cond_kwargs=dict(asking.added),
                     down_block_additional_residuals=down or None,
                     mid_block_additional_residual=middle,
+                    down_intrablock_additional_residuals=self._features(networks, asking),
                     return_dict=False,
                 )[0]
         if reuse is not None and not again:
@@ -172,15 +180,28 @@ class Predictor:
     def _residuals(self, networks: Networks, asking: Asking) -> tuple[list[Tensor], Tensor | None]:
         """The sum of what the acting ControlNets say."""
         total: list[Tensor] = []
-        for branch, condition in zip(networks.branches, self.conditions, strict=True):
-            deaf = branch.pooled and asking.sides == (NEGATIVE,)
-            if deaf or not branch.acts(asking.step, len(self.schedule.steps)):
+        for branch, condition in self._acting(networks, asking):
+            if not isinstance(branch, ControlBranch) or (branch.pooled and asking.sides == (NEGATIVE,)):
                 continue
             seen = networks.placement.tensor(condition.rows(asking.batch.rows))
             with networks.placement.present(branch.network):
                 parts = self._branch(networks, branch, asking, seen)
             total = parts if not total else [one + other for one, other in zip(total, parts, strict=True)]
         return (total[:-1], total[-1]) if total else ([], None)
+
+    def _acting(self, networks: Networks, asking: Asking) -> Iterator[tuple[Branch, Condition]]:
+        for branch, condition in zip(networks.branches, self.conditions, strict=True):
+            if branch.acts(asking.step, self.steps):
+                yield branch, condition
+
+    def _features(self, networks: Networks, asking: Asking) -> list[Tensor] | None:
+        """The sum of what the acting T2I-Adapters say, to all sides alike."""
+        parts = [
+            branch.features(condition.rows(asking.batch.rows), asking.latents, asking.frames)
+            for branch, condition in self._acting(networks, asking)
+            if isinstance(branch, AdapterBranch)
+        ]
+        return [each.repeat(len(asking.sides), 1, 1, 1) for each in summed(parts)] if parts else None
 
     def _branch(self, networks: Networks, branch: ControlBranch, asking: Asking, seen: Tensor) -> list[Tensor]:
         if not branch.pooled or NEGATIVE not in asking.sides:

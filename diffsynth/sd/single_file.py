@@ -15,6 +15,7 @@ from diffsynth.errors import ModelError
 from diffsynth.identity import glance
 from diffsynth.sd import anatomy
 from diffsynth.sd.anatomy import text_settings, unet_settings, vae_settings
+from diffsynth.sd.blueprint import plain
 from diffsynth.sd.checkpoint import CheckpointRef
 from diffsynth.sd.layout import CheckpointLayout, Settings, check_checkpoint, read_settings
 from diffsynth.sd.load import load_tokenizer, quiet
@@ -70,7 +71,7 @@ class SingleFile:
         from diffusers import UNet2DConditionModel
         from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
-        settings = _plain(self.layout.unet)
+        settings = plain(self.layout.unet)
         weights = self._under(anatomy.UNET)
         named = convert_ldm_unet_checkpoint(weights, settings)  # type: ignore[no-untyped-call]
         return self._filled(lambda: UNet2DConditionModel.from_config(settings), named, dtype)  # type: ignore[no-untyped-call]
@@ -79,7 +80,7 @@ class SingleFile:
         from diffusers import AutoencoderKL
         from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 
-        settings = _plain(self.layout.vae)
+        settings = plain(self.layout.vae)
         named = convert_ldm_vae_checkpoint(self._under(anatomy.VAE), settings)  # type: ignore[no-untyped-call]
         return self._filled(lambda: AutoencoderKL.from_config(settings), named, dtype)  # type: ignore[no-untyped-call]
 
@@ -87,7 +88,7 @@ class SingleFile:
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
         kind = (CLIPTextModel, CLIPTextModelWithProjection)[number]
-        config = CLIPTextConfig(**_plain(self.layout.text_encoders[number]))
+        config = CLIPTextConfig(**plain(self.layout.text_encoders[number]))
         prefix = self.prefixes[number]
         weights = self._under(prefix)
         if prefix in (anatomy.CLIP, anatomy.XL_CLIP):
@@ -155,11 +156,6 @@ def _from_open_clip(weights: Mapping[str, Tensor], prefix: str, layers: int) -> 
             for part, piece in zip("qkv", value.chunk(3), strict=True):
                 named[f"encoder.layers.{layer}.self_attn.{part}_proj.{kind}"] = piece
     return named
-
-
-def _plain(settings: Settings) -> dict[str, Any]:
-    """Without what says who wrote them."""
-    return {key: value for key, value in settings.items() if key == "_class_name" or not key.startswith("_")}
 
 
 def open_single_file(wanted: CheckpointRef) -> SingleFile:

@@ -18,10 +18,10 @@ LIST_SCHEMAS: dict[str, dict[str, Any]] = {
 
 
 class ControlNetConfig(ConfigModel):
-    """One ControlNet, what it looks at, and how much it counts."""
+    """One ControlNet or T2I-Adapter, what it looks at, and how much it counts."""
 
     model_id: ModelRef
-    """A local folder, or an id on the hub."""
+    """A ControlNet or T2I-Adapter: a local folder, or an id on the hub."""
     processor: ProcessorName | None = None
     """What turns frames into the condition."""
     condition: ClipPath | None = None

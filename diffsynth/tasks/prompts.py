@@ -1,6 +1,6 @@
 """The prompts of a config: one for the clip, by frame, or by shot, and what a caption beside the clip says."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -37,14 +37,17 @@ class Wording:
     @property
     def captioned(self) -> bool:
         """Whether the clip's caption is part of it."""
-        return any(CAPTION in text for text in self._all())
+        return any(CAPTION in text for text in self.all())
 
-    def _all(self) -> Iterator[str]:
-        for each in (self.prompt, self.negative, self.background):
+    def all(self) -> tuple[str, ...]:
+        """Every text."""
+        found: list[str] = []
+        for each in (self.negative, self.prompt, self.background):
             if isinstance(each, str):
-                yield each
+                found.append(each)
             elif each is not None:
-                yield from each.values() if isinstance(each, dict) else each
+                found += each.values() if isinstance(each, dict) else each
+        return tuple(found)
 
     def texts(self, caption: str) -> Texts:
         """The distinct texts of each side, in the order in which they are numbered."""

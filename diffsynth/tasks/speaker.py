@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-import torch
-
+from diffsynth.runtime import one_thread
 from diffsynth.sd.checkpoint import Checkpoint
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.prompt import Texts
 from diffsynth.sd.text import Words, encode_prompts
 from diffsynth.sd.xl import encode_pair
+from diffsynth.tasks.stylize_adapters import Adapters
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Speaker:
     """Knows the last prompts that it read: the clips of one config mostly share them."""
 
     checkpoint: Checkpoint
+    adapters: Adapters
     placement: Placement
     clip_skip: int
     _known: dict[Texts, Words] = field(default_factory=dict)
@@ -28,15 +29,16 @@ class Speaker:
 
     def _read(self, texts: Texts) -> Words:
         """By one thread: how many a run was begun with may not be known yet, and more would round differently."""
-        checkpoint, placement = self.checkpoint, self.placement
+        checkpoint, adapters = self.checkpoint, self.adapters
         numbers = range(len(checkpoint.layout.text_encoders))
-        encoders = [checkpoint.text_encoder(number, placement.dtype).to(placement.device) for number in numbers]
-        tokenizers, threads = [checkpoint.tokenizer(number) for number in numbers], torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        encoders = [checkpoint.text_encoder(number, self.placement.dtype) for number in numbers]
+        tokenizers = [checkpoint.tokenizer(number) for number in numbers]
+        for number in numbers:
+            adapters.prepare(tokenizers[number], encoders[number], number)
+            encoders[number].to(self.placement.device)
+        said = tuple(tuple(adapters.expanded(text) for text in side) for side in texts)
+        with one_thread():
             if len(encoders) == 1:
-                return encode_prompts(tokenizers[0], encoders[0], texts, skip=self.clip_skip)
+                return encode_prompts(tokenizers[0], encoders[0], said, skip=self.clip_skip)
             zero = checkpoint.layout.zero_empty
-            return encode_pair(tokenizers, encoders, texts, zero_empty=zero, skip=self.clip_skip)
-        finally:
-            torch.set_num_threads(threads)
+            return encode_pair(tokenizers, encoders, said, zero_empty=zero, skip=self.clip_skip)

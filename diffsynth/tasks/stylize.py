@@ -10,8 +10,6 @@ from pydantic import BeforeValidator, Field
 from diffsynth import hub
 from diffsynth.attention.patterns import (
     MOST_MERGED,
-    PAINTED,
-    REFERENCE,
     AttentionMode,
     Backend,
     Entry,
@@ -30,12 +28,14 @@ from diffsynth.sd.memory import MemoryMode
 from diffsynth.smoothers import SmootherConfig, SmootherName
 from diffsynth.smoothers.base import Smoother
 from diffsynth.smoothers.ebsynth_smoother import EbsynthSmootherConfig
+from diffsynth.tasks.adapters import IpAdapterConfig, LoraConfig, TextualInversionConfig
 from diffsynth.tasks.base import Prediction, Task
 from diffsynth.tasks.clip import ClipTaskConfig
 from diffsynth.tasks.controlnets import LIST_SCHEMAS, ControlNetConfig, join_parallel_lists, select_processor
 from diffsynth.tasks.foresight import Load, foresee
 from diffsynth.tasks.pattern_field import PatternField
 from diffsynth.tasks.prompts import Prompts, Wording, caption_file
+from diffsynth.tasks.stylize_checks import contradictions, without_effect
 from diffsynth.tracks import Track
 
 
@@ -82,7 +82,8 @@ class StylizeConfig(ClipTaskConfig):
     clip_skip: Annotated[int, Field(ge=0, le=30)] = 0
     """How many of the text encoder's last layers are left out (what others call clip skip 2 is 1 here)."""
     controlnets: Annotated[tuple[ControlNetConfig, ...], Field(strict=False)] = ()
-    """The ControlNets. The lists `controlnet_model_id`, `controlnet_processor` and `controlnet_scale` say the same."""
+    """The ControlNets and T2I-Adapters. The lists `controlnet_model_id`, `controlnet_processor` and `controlnet_scale`
+    say the same."""
     style_image: OptionalPath = None
     """The picture that a shuffle ControlNet takes its look from."""
     frames_reference: Annotated[tuple[ExistingPath, ...], Field(strict=False), BeforeValidator(_none_is_empty)] = ()
@@ -111,6 +112,12 @@ class StylizeConfig(ClipTaskConfig):
     """Precision of the networks; `auto` is half precision on CUDA and full elsewhere."""
     vae: ModelRef | None = None
     """Another autoencoder for the checkpoint: a local folder, or an id on the hub."""
+    lora: Annotated[tuple[LoraConfig, ...], Field(strict=False)] = ()
+    """LoRAs, each with its strength and the part of the steps in which it acts."""
+    textual_inversion: Annotated[tuple[TextualInversionConfig, ...], Field(strict=False)] = ()
+    """Learned words for the prompts."""
+    ip_adapter: Annotated[tuple[IpAdapterConfig, ...], Field(strict=False)] = ()
+    """Pictures as prompts, each by an IP-Adapter."""
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 20
     """Denoising steps."""
     guidance_scale: Keyed[Annotated[float, Field(ge=1, le=50)]] = 7.5
@@ -170,66 +177,13 @@ class StylizeConfig(ClipTaskConfig):
 
     def contradictions(self) -> Iterator[Contradiction]:
         yield from super().contradictions()
-        if 0 not in self.pattern():
-            yield Contradiction(
-                ("combine_pattern",),
-                f'"combine_pattern" is {list(self.combine_pattern)}; it must contain 0, the frame itself.',
-            )
-        count = len(self.frames_reference)
-        for entry in self.pattern():
-            match = REFERENCE.fullmatch(entry) if isinstance(entry, str) else None
-            if match and int(match[1]) >= count:
-                have = f"has {count} image{'s' if count != 1 else ''}" if count else "is empty"
-                use = f'Use "reference_{count - 1}", or add' if count else "Add"
-                yield Contradiction(
-                    ("combine_pattern", "frames_reference"),
-                    f'combine_pattern names "{entry}", but frames_reference {have}.'
-                    f"\n  {use} a path to frames_reference.",
-                )
-        if self.background_prompt is not None and self.mask is None:
-            yield Contradiction(
-                ("background_prompt", "mask"), '"background_prompt" is painted outside of a "mask", which is not given.'
-            )
-        if self.wording().captioned and not (file := caption_file(self.input_video)).is_file():
-            yield Contradiction(
-                ("prompt", "input_video"), f'"prompt" asks for the clip\'s caption, but there is no {file}. Write it.'
-            )
-        if self.feature_cache > 1 and self.attention_mode == "window":
-            yield Contradiction(
-                ("feature_cache", "attention_mode"),
-                '"feature_cache" keeps what is said of a frame, but "attention_mode": "window" takes each frame '
-                'through them in several windows. Use "shared", or leave "feature_cache" out.',
-            )
-        if self.noise == "warped" and isinstance(self.seed_of_noise, dict):
-            yield Contradiction(
-                ("noise", "seed_of_noise"),
-                '"noise": "warped" carries one noise through the clip; "seed_of_noise" by frame would draw another. '
-                "Give one seed, or another noise.",
-            )
-        if not self.keyframes and any(PAINTED.fullmatch(str(entry)) for entry in self.pattern()):
-            yield Contradiction(
-                ("combine_pattern", "keyframes"),
-                'combine_pattern names key frames, but "keyframes" is empty. Add some: {"0": "painted.png"}.',
-            )
-        for index, net in enumerate(self.controlnets):
-            yield from net.contradictions(f"controlnets[{index}]")
-        if self._shuffles() and self.style_image is None:
-            yield Contradiction(
-                ("controlnets", "style_image"),
-                'ControlnetImageProcesserShuffle takes its look from "style_image", which is not given.\n  '
-                "Add it, or leave that net out.",
-            )
-        if self.extra_deflickering_range and self.post_smoother:
-            yield Contradiction(
-                ("extra_deflickering_range", "post_smoother"),
-                '"extra_deflickering_range" and "post_smoother" both smooth the finished frames. Keep one of them.',
-            )
+        yield from contradictions(self)
 
     def wording(self) -> Wording:
         """The prompts."""
         return Wording(self.prompt, self.negative_prompt, self.background_prompt)
 
-    def _shuffles(self) -> bool:
+    def shuffles(self) -> bool:
         return any(net.processor == "ControlnetImageProcesserShuffle" for net in self.controlnets)
 
     def pattern(self) -> tuple[Entry, ...]:
@@ -244,10 +198,16 @@ class StylizeConfig(ClipTaskConfig):
         ready = {
             f"controlnets[{i}].condition": net.condition for i, net in enumerate(self.controlnets) if net.condition
         }
-        mask = {"mask": self.mask} if self.mask else {}
+        pictures = {
+            f"ip_adapter[{i}].image[{k}]": path
+            for i, each in enumerate(self.ip_adapter)
+            for k, path in enumerate(each.image)
+        }
+        masks = {f"ip_adapter[{i}].mask": each.mask for i, each in enumerate(self.ip_adapter) if each.mask}
+        masks |= {"mask": self.mask} if self.mask else {}
         caption = {"caption": caption_file(self.input_video)} if self.wording().captioned else {}
         painted = {f"keyframes[{frame}]": path for frame, path in self.keyframes.items()}
-        return {**super().inputs(), **style, **references, **ready, **mask, **painted, **caption}
+        return {**super().inputs(), **style, **references, **ready, **pictures, **masks, **painted, **caption}
 
     def predict(self) -> Prediction:
         plain = super().predict()
@@ -256,7 +216,10 @@ class StylizeConfig(ClipTaskConfig):
         weights = [model for each in processors for model in each.models()]
         vae = (self.vae,) if self.vae else ()
         settings = (self.model_settings,) if self.model_settings else ()
-        models = dict.fromkeys((self.model_id, *settings, *vae, *(net.model_id for net in acting), *weights))
+        brought = [*(each.path for each in self.lora), *(each.path for each in self.textual_inversion)]
+        for each in self.ip_adapter:
+            brought += [each.path, *([each.image_encoder] if each.image_encoder else [])]
+        models = dict.fromkeys((self.model_id, *settings, *vae, *(net.model_id for net in acting), *weights, *brought))
         ids = [each for each in map(hub_id, models) if each]
         moved = [f"{old} is no longer on the hub; use {hub.MOVED[old]}." for old in ids if old in hub.MOVED]
         foreseen = foresee(self._load(), plain)
@@ -268,29 +231,8 @@ class StylizeConfig(ClipTaskConfig):
             disk,
             memory_bytes=foreseen.memory_bytes,
             downloads=tuple(each for each in (*ids, *self._vocabulary()) if not hub.is_cached(each)),
-            remarks=(*plain.remarks, *moved, *foreseen.remarks, *self._without_effect()),
+            remarks=(*plain.remarks, *moved, *foreseen.remarks, *without_effect(self)),
         )
-
-    def _without_effect(self) -> Iterator[str]:
-        """Settings that say nothing beside the others."""
-
-        def changed(name: str) -> bool:
-            return bool(getattr(self, name) != type(self).model_fields[name].default)
-
-        if changed("halo") and self.attention_mode == "window":
-            yield '"halo" makes no difference to "attention_mode": "window".'
-        for name in ("smoother_interval", "ignore_smoother_steps"):
-            if changed(name) and self.smoother is None:
-                yield f'"{name}" makes no difference without a "smoother".'
-        if self.frames_reference and not any(REFERENCE.fullmatch(str(entry)) for entry in self.pattern()):
-            yield '"frames_reference" makes no difference: "combine_pattern" names none of them.'
-        if changed("mask_feather") and self.mask is None:
-            yield '"mask_feather" makes no difference without a "mask".'
-        if self.style_image is not None and not self._shuffles():
-            yield '"style_image" makes no difference: no ControlNet has the shuffle processor.'
-        kept = int(self.num_inference_steps * max(values(self.img2img_strength)))
-        if self.smoother is not None and self.ignore_smoother_steps >= kept:
-            yield f'"ignore_smoother_steps" is {self.ignore_smoother_steps} of {kept} steps: "smoother" is never asked.'
 
     def _vocabulary(self) -> tuple[str, ...]:
         """What a single file's tokenizer must be fetched from."""
@@ -336,6 +278,9 @@ class StylizeConfig(ClipTaskConfig):
             self.attention_backend,
             self.memory,
             Speed(self.token_merging, self.compile, self.feature_cache),
+            self.lora,
+            self.textual_inversion,
+            self.ip_adapter,
         )
         model, controls = load_model(wanted, runtime)
         look = Look(

@@ -61,6 +61,8 @@ class Stylize:
 
     def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
         self._settle(run)
+        for remark in self.model.remarks:
+            progress.note(remark)
         with out_of_memory_told():
             if self.preview is not None:
                 return self._previewed(self.preview, inputs, run, progress)

@@ -12,14 +12,16 @@ from diffsynth.diffusion.schedule import Schedule, SchedulerName, schedule
 from diffsynth.processors.base import Processor
 from diffsynth.processors.pretrained import folder_identity
 from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
-from diffsynth.runtime import Runtime
+from diffsynth.runtime import Runtime, one_thread
 from diffsynth.sd.checkpoint import Checkpoint, CheckpointRef, open_checkpoint
-from diffsynth.sd.control import ControlBranch
+from diffsynth.sd.control import Branch, ControlBranch
+from diffsynth.sd.ip_adapter import layer_tokens
 from diffsynth.sd.layout import (
     XL,
     CheckpointLayout,
     check_controlnet,
     check_vae,
+    is_t2i_adapter,
     kind,
     network_folder,
     network_identity,
@@ -27,25 +29,29 @@ from diffsynth.sd.layout import (
     require_weights,
 )
 from diffsynth.sd.load import channels_last, load_network, load_vae
+from diffsynth.sd.lora import Loras
 from diffsynth.sd.memory import MemoryMode
 from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import NoiseKind
 from diffsynth.sd.placement import Placement
 from diffsynth.sd.predict import is_one
 from diffsynth.sd.reuse import OuterBlocks
+from diffsynth.sd.t2i import AdapterBranch
 from diffsynth.sd.vae import Vae
 from diffsynth.smoothers.base import Smoother
+from diffsynth.tasks.adapters import IpAdapterConfig, LoraConfig, TextualInversionConfig
 from diffsynth.tasks.controlnets import ControlNetConfig
 from diffsynth.tasks.prompts import Wording
 from diffsynth.tasks.speaker import Speaker
+from diffsynth.tasks.stylize_adapters import read_adapters
 from diffsynth.tracks import Track
 
 
 @dataclass(frozen=True)
 class Control:
-    """A ControlNet and where its maps come from."""
+    """A ControlNet or T2I-Adapter, and where its maps come from."""
 
-    branch: ControlBranch
+    branch: Branch
     processor: Processor | None
     ready: str | None
     """The key of the input that holds ready-made maps."""
@@ -68,6 +74,8 @@ class Model:
     vae_identity: str
     identities: Mapping[str, str]
     """What the weights hold, by the key of the config that names them."""
+    remarks: tuple[str, ...] = ()
+    """What of the adapters is without effect."""
 
     def sides(self, guidance: Track[float]) -> int:
         """How many prompts go through the networks for each frame."""
@@ -78,7 +86,7 @@ class Model:
     def at_work(self) -> Iterator[None]:
         """All networks on the device, and on the host again for what comes between two clips."""
         parts = [self.networks.unet, self.vae.network]
-        parts += [each for branch in self.networks.branches for each in (branch.network, branch.embedder)]
+        parts += [each for branch in self.networks.branches for each in branch.modules]
         with self.networks.placement.session(parts):
             yield
 
@@ -142,11 +150,14 @@ class Wanted:
     attention: Backend
     memory: MemoryMode
     speed: Speed
+    loras: tuple[LoraConfig, ...] = ()
+    embeddings: tuple[TextualInversionConfig, ...] = ()
+    pictures: tuple[IpAdapterConfig, ...] = ()
 
 
 def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, ...]]:
     """All networks, checked for each other before the first weight is read."""
-    from diffusers import ControlNetModel
+    from diffusers import ControlNetModel, T2IAdapter
 
     checkpoint = open_checkpoint(wanted.checkpoint)
     layout = checkpoint.layout
@@ -158,12 +169,16 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
     attend = attention(wanted.attention)
     settings = wanted.checkpoint.scheduler(layout.scheduler)
     steps = schedule(wanted.scheduler, settings, wanted.steps, checkpoint.scheduler_origin)
-    speaker = Speaker(checkpoint, placement, wanted.clip_skip)
+    adapters = read_adapters(wanted.loras, wanted.embeddings, wanted.pictures, layout)
+    speaker = Speaker(checkpoint, adapters, placement, wanted.clip_skip)
     if not wanted.wording.captioned:
         # The encoders are gone before the other networks come.
         speaker.words(wanted.wording.texts(""))
 
-    def branch(net: ControlNetConfig, folder: Path) -> ControlBranch:
+    def branch(net: ControlNetConfig, folder: Path) -> Branch:
+        if is_t2i_adapter(read_settings(folder / "config.json")):
+            adapter = channels_last(load_network(T2IAdapter, folder, placement.dtype, variant))
+            return AdapterBranch.of(adapter, placement, Track.of(net.scale), net.start, net.end)
         network = channels_last(load_network(ControlNetModel, folder, placement.dtype, variant))
         return ControlBranch.of(network, placement, Track.of(net.scale), net.start, net.end)
 
@@ -177,12 +192,16 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
         for net, folder in zip(nets, folders, strict=True)
     )
     unet = channels_last(checkpoint.unet(placement.dtype))
-    networks = Networks.linked(unet, [each.branch for each in controls], attend, placement, wanted.speed.merging)
+    loras = Loras.on(unet, adapters.loras)
+    with one_thread():
+        pictures = [(each.prompt, layer_tokens(each, unet, placement)) for each in adapters.pictures]
+    branches = [each.branch for each in controls]
+    networks = Networks.linked(unet, branches, attend, placement, wanted.speed.merging, loras, pictures)
     outer = OuterBlocks.of(networks) if wanted.speed.interval > 1 else None
     if wanted.speed.compiled:
         networks.compile()
     vae_identity = checkpoint.vae_identity if vae_folder is None else network_identity(vae_folder)
-    identities = {"model_id": checkpoint.identity, "vae": vae_identity}
+    identities = {"model_id": checkpoint.identity, "vae": vae_identity, **adapters.identities}
     for net, folder, control in zip(nets, folders, controls, strict=True):
         name = f"controlnets[{wanted.controlnets.index(net)}]"
         identities[f"{name}.model_id"] = network_identity(folder)
@@ -190,7 +209,18 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
             identities[f"{name}.processor"] = digest(control.processor.fingerprint)
     vae = _vae(checkpoint, vae_folder, placement, variant)
     vae_content = checkpoint.vae_content if vae_folder is None else folder_identity(vae_folder)
-    model = Model(networks, outer, wanted.speed.interval, vae, speaker, wanted.wording, steps, vae_content, identities)
+    model = Model(
+        networks,
+        outer,
+        wanted.speed.interval,
+        vae,
+        speaker,
+        wanted.wording,
+        steps,
+        vae_content,
+        identities,
+        adapters.remarks(wanted.wording.all()),
+    )
     return model, controls
 
 

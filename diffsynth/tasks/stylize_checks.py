@@ -1,0 +1,114 @@
+"""Settings of a stylization that don't go together, and settings that say nothing."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from diffsynth.attention.patterns import PAINTED, REFERENCE
+from diffsynth.config import Contradiction
+from diffsynth.config.keyed import values
+from diffsynth.tasks.prompts import caption_file
+
+if TYPE_CHECKING:
+    from diffsynth.tasks.stylize import StylizeConfig
+
+
+def contradictions(config: "StylizeConfig") -> Iterator[Contradiction]:
+    """What keeps a config from running."""
+    yield from _of_the_pattern(config)
+    yield from _of_partners(config)
+    yield from _of_components(config)
+    yield from _of_smoothing(config)
+
+
+def _of_the_pattern(config: "StylizeConfig") -> Iterator[Contradiction]:
+    if 0 not in config.pattern():
+        yield Contradiction(
+            ("combine_pattern",),
+            f'"combine_pattern" is {list(config.combine_pattern)}; it must contain 0, the frame itconfig.',
+        )
+    count = len(config.frames_reference)
+    for entry in config.pattern():
+        match = REFERENCE.fullmatch(entry) if isinstance(entry, str) else None
+        if match and int(match[1]) >= count:
+            have = f"has {count} image{'s' if count != 1 else ''}" if count else "is empty"
+            use = f'Use "reference_{count - 1}", or add' if count else "Add"
+            yield Contradiction(
+                ("combine_pattern", "frames_reference"),
+                f'combine_pattern names "{entry}", but frames_reference {have}.\n  {use} a path to frames_reference.',
+            )
+    if not config.keyframes and any(PAINTED.fullmatch(str(entry)) for entry in config.pattern()):
+        yield Contradiction(
+            ("combine_pattern", "keyframes"),
+            'combine_pattern names key frames, but "keyframes" is empty. Add some: {"0": "painted.png"}.',
+        )
+
+
+def _of_partners(config: "StylizeConfig") -> Iterator[Contradiction]:
+    """Settings that want another one beside them, or none."""
+    if config.background_prompt is not None and config.mask is None:
+        yield Contradiction(
+            ("background_prompt", "mask"), '"background_prompt" is painted outside of a "mask", which is not given.'
+        )
+    if config.wording().captioned and not (file := caption_file(config.input_video)).is_file():
+        yield Contradiction(
+            ("prompt", "input_video"), f'"prompt" asks for the clip\'s caption, but there is no {file}. Write it.'
+        )
+    if config.feature_cache > 1 and config.attention_mode == "window":
+        yield Contradiction(
+            ("feature_cache", "attention_mode"),
+            '"feature_cache" keeps what is said of a frame, but "attention_mode": "window" takes each frame '
+            'through them in several windows. Use "shared", or leave "feature_cache" out.',
+        )
+    if config.noise == "warped" and isinstance(config.seed_of_noise, dict):
+        yield Contradiction(
+            ("noise", "seed_of_noise"),
+            '"noise": "warped" carries one noise through the clip; "seed_of_noise" by frame would draw another. '
+            "Give one seed, or another noise.",
+        )
+    if config.shuffles() and config.style_image is None:
+        yield Contradiction(
+            ("controlnets", "style_image"),
+            'ControlnetImageProcesserShuffle takes its look from "style_image", which is not given.\n  '
+            "Add it, or leave that net out.",
+        )
+
+
+def _of_components(config: "StylizeConfig") -> Iterator[Contradiction]:
+    for index, net in enumerate(config.controlnets):
+        yield from net.contradictions(f"controlnets[{index}]")
+    for index, lora in enumerate(config.lora):
+        yield from lora.contradictions(f"lora[{index}]")
+    for index, word in enumerate(config.textual_inversion):
+        yield from word.contradictions(f"textual_inversion[{index}]")
+    for index, adapter in enumerate(config.ip_adapter):
+        yield from adapter.contradictions(f"ip_adapter[{index}]")
+
+
+def _of_smoothing(config: "StylizeConfig") -> Iterator[Contradiction]:
+    if config.extra_deflickering_range and config.post_smoother:
+        yield Contradiction(
+            ("extra_deflickering_range", "post_smoother"),
+            '"extra_deflickering_range" and "post_smoother" both smooth the finished frames. Keep one of them.',
+        )
+
+
+def without_effect(config: "StylizeConfig") -> Iterator[str]:
+    """Settings that say nothing beside the others."""
+
+    def changed(name: str) -> bool:
+        return bool(getattr(config, name) != type(config).model_fields[name].default)
+
+    if changed("halo") and config.attention_mode == "window":
+        yield '"halo" makes no difference to "attention_mode": "window".'
+    for name in ("smoother_interval", "ignore_smoother_steps"):
+        if changed(name) and config.smoother is None:
+            yield f'"{name}" makes no difference without a "smoother".'
+    if config.frames_reference and not any(REFERENCE.fullmatch(str(entry)) for entry in config.pattern()):
+        yield '"frames_reference" makes no difference: "combine_pattern" names none of them.'
+    if changed("mask_feather") and config.mask is None:
+        yield '"mask_feather" makes no difference without a "mask".'
+    if config.style_image is not None and not config.shuffles():
+        yield '"style_image" makes no difference: no ControlNet has the shuffle processor.'
+    kept = int(config.num_inference_steps * max(values(config.img2img_strength)))
+    if config.smoother is not None and config.ignore_smoother_steps >= kept:
+        yield f'"ignore_smoother_steps" is {config.ignore_smoother_steps} of {kept} steps: "smoother" is never asked.'
