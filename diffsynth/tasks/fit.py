@@ -3,7 +3,7 @@
 What is on the hub, and pickled files, are looked at when a run begins: before any weights load too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Base:
 
     name: str
     unet: Settings
+    vae: Settings
     text_widths: tuple[int, ...]
 
 
@@ -34,23 +35,32 @@ def base_of(wanted: CheckpointRef) -> Base | None:
         return None
     if place.is_dir():
         layout = read_checkpoint(place, wanted.variant)
-        return Base(place.name, layout.unet, tuple(int(each["hidden_size"]) for each in layout.text_encoders))
+        widths = tuple(int(each["hidden_size"]) for each in layout.text_encoders)
+        return Base(place.name, layout.unet, layout.vae, widths)
     if place.suffix != SAFE:
         return None
     file = read_header(place)
     prefixes = anatomy.text_prefixes(file)
     settings = None if wanted.config is None else _local(wanted.config)
-    told = None if settings is None else settings / "unet" / "config.json"
-    unet = read_settings(told) if told is not None and told.is_file() else anatomy.unet_settings(file.shapes)
-    widths = (int(anatomy.text_settings(file.shapes, prefix)["hidden_size"]) for prefix in prefixes)
-    return Base(place.name, unet, tuple(widths))
+
+    def told(part: str, derived: Callable[[], Settings]) -> Settings:
+        said = None if settings is None else settings / part / "config.json"
+        return read_settings(said) if said is not None and said.is_file() else derived()
+
+    reads = [int(anatomy.text_settings(file.shapes, prefix)["hidden_size"]) for prefix in prefixes]
+    return Base(
+        place.name,
+        told("unet", lambda: anatomy.unet_settings(file.shapes)),
+        told("vae", lambda: anatomy.vae_settings(file.shapes, xl=len(prefixes) == 2)),
+        tuple(reads),
+    )
 
 
 def check_networks(base: Base, vae: str | None, nets: Iterable[str]) -> None:
     """The autoencoder, ControlNets and T2I-Adapters."""
     if (folder := None if vae is None else _local(vae)) is not None and folder.is_dir():
         require_weights(folder)
-        check_vae(read_settings(folder / "config.json"), base.unet, folder)
+        check_vae(read_settings(folder / "config.json"), base.unet, folder, base.vae)
     for net in nets:
         if (folder := _local(net)) is not None and folder.is_dir():
             require_weights(folder)
