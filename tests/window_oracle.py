@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DCondi
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 Frames = NDArray[np.uint8]
 """(T, H, W, 3), RGB; here H and W are multiples of 8."""
@@ -84,6 +84,8 @@ class Run:
     """One (T + R, 3, H, W) in [0, 1] for each net."""
     positive: Tensor
     negative: Tensor
+    pooled: tuple[Tensor, Tensor] | None
+    """Of XL, (1, P) each, of the prompt and the negative prompt."""
     references: Tensor
     """(R, C, h, w), without noise."""
     noise: Tensor
@@ -115,6 +117,7 @@ def prepare(job: WindowJob, *, same_chunks: bool) -> Run:
         conditions=conditions,
         positive=positive,
         negative=negative,
+        pooled=(pooled_state(job, job.prompt), pooled_state(job, job.negative_prompt)) if is_xl(job) else None,
         references=torch.empty((0, *noise_shape[1:])) if job.references is None else encode(vae, job.references),
         noise=torch.randn(noise_shape, generator=torch.Generator().manual_seed(job.seed)),
         alphas=alphas_cumprod(job.model),
@@ -214,32 +217,70 @@ def guided(run: Run, x: Tensor, rows: list[int], t: int, attend: Attend) -> Tens
 def one_side(run: Run, x: Tensor, rows: list[int], t: int, text: Tensor, *, pooled_nets: bool) -> Tensor:
     """diffusers' ControlNet itself averages its residuals over space where its `global_pool_conditions` says so."""
     text = text.repeat(len(rows), 1, 1)
+    added = None
+    if run.pooled is not None:
+        height, width = 8 * x.shape[2], 8 * x.shape[3]
+        sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=x.dtype)
+        pooled = run.pooled[0 if pooled_nets else 1]
+        added = {"text_embeds": pooled.repeat(len(rows), 1), "time_ids": sizes.repeat(len(rows), 1)}
     residuals: list[Tensor] | None = None
     for net, conditions, described in zip(run.nets, run.conditions, run.job.nets, strict=True):
         if net.config.global_pool_conditions and not pooled_nets:
             continue
-        down, mid = net(x, t, text, controlnet_cond=conditions[rows], return_dict=False)
+        down, mid = net(x, t, text, conditions[rows], added_cond_kwargs=added, return_dict=False)
         scaled = [described.scale * residual for residual in (*down, mid)]
         residuals = scaled if residuals is None else [one + more for one, more in zip(residuals, scaled, strict=True)]
     if residuals is None:
-        return run.unet(x, t, text, return_dict=False)[0]
+        return run.unet(x, t, text, added_cond_kwargs=added, return_dict=False)[0]
     *down, mid = residuals
     return run.unet(
-        x, t, text, down_block_additional_residuals=down, mid_block_additional_residual=mid, return_dict=False
+        x,
+        t,
+        text,
+        added_cond_kwargs=added,
+        down_block_additional_residuals=down,
+        mid_block_additional_residual=mid,
+        return_dict=False,
     )[0]
+
+
+def is_xl(job: WindowJob) -> bool:
+    return (job.model / "text_encoder_2").is_dir()
 
 
 @torch.no_grad()
 def text_states(job: WindowJob, prompt: str, length: int = 0) -> Tensor:
-    """(1, n·77, D): a begin and an end token for the whole prompt, padded to whole chunks, at least to `length`."""
-    tokenizer = CLIPTokenizer.from_pretrained(job.model, subfolder="tokenizer")
-    encoder = CLIPTextModel.from_pretrained(job.model, subfolder="text_encoder").eval()
-    words = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(prompt))
+    """(1, n·77, D): a begin and an end token for the whole prompt, padded to whole chunks, at least to `length`.
+
+    XL's are the last states but one of its two encoders, side by side.
+    """
+    found = []
+    for mark, kind in (("", CLIPTextModel), ("_2", CLIPTextModelWithProjection)):
+        if mark and not is_xl(job):
+            continue
+        tokenizer = CLIPTokenizer.from_pretrained(job.model, subfolder=f"tokenizer{mark}")
+        encoder = kind.from_pretrained(job.model, subfolder=f"text_encoder{mark}").eval()
+        words = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(prompt))
+        tokens = [tokenizer.bos_token_id, *words, tokenizer.eos_token_id]
+        while len(tokens) % tokenizer.model_max_length or len(tokens) < length:
+            tokens.append(tokenizer.pad_token_id)
+        parts = torch.tensor(tokens).reshape(-1, tokenizer.model_max_length)
+        answers = [encoder(part[None], output_hidden_states=True) for part in parts]
+        states = [each.hidden_states[-2] if is_xl(job) else each.last_hidden_state for each in answers]
+        found.append(torch.cat(states, dim=1))
+    return torch.cat(found, dim=2)
+
+
+@torch.no_grad()
+def pooled_state(job: WindowJob, prompt: str) -> Tensor:
+    """(1, P): what XL's second encoder says of as much of the prompt as it reads at a time."""
+    tokenizer = CLIPTokenizer.from_pretrained(job.model, subfolder="tokenizer_2")
+    encoder = CLIPTextModelWithProjection.from_pretrained(job.model, subfolder="text_encoder_2").eval()
+    size = tokenizer.model_max_length
+    words = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(prompt))[: size - 2]
     tokens = [tokenizer.bos_token_id, *words, tokenizer.eos_token_id]
-    while len(tokens) % tokenizer.model_max_length or len(tokens) < length:
-        tokens.append(tokenizer.pad_token_id)
-    parts = torch.tensor(tokens).reshape(-1, tokenizer.model_max_length)
-    return torch.cat([encoder(part[None])[0] for part in parts], dim=1)
+    tokens += [tokenizer.pad_token_id] * (size - len(tokens))
+    return encoder(torch.tensor([tokens])).text_embeds
 
 
 def pictures(frames: Frames) -> Tensor:

@@ -242,8 +242,8 @@ def vae_class(vae: Settings, where: Path) -> str:
     return name
 
 
-def check_vae(vae: Settings, unet: Settings, where: Path) -> None:
-    """An autoencoder must speak the denoiser's latents."""
+def check_vae(vae: Settings, unet: Settings, where: Path, own: Settings | None = None) -> None:
+    """An autoencoder must speak the denoiser's latents; in the place of the checkpoint's `own` one, at its scale."""
     tiny = vae_class(vae, where) == "AutoencoderTiny"
     widths = vae.get("encoder_block_out_channels" if tiny else "block_out_channels", ())
     channels, wanted, scale = vae.get("latent_channels"), unet.get("in_channels"), 2 ** (len(widths) - 1)
@@ -251,6 +251,12 @@ def check_vae(vae: Settings, unet: Settings, where: Path) -> None:
         raise ModelError(
             f"{where}: this autoencoder makes {channels} channels at 1/{scale} of the size; "
             f"the checkpoint's denoiser reads {wanted} at 1/{LATENT_SCALE}. Use one of the same family."
+        )
+    ours, theirs = (None if each is None or tiny else each.get("scaling_factor", 0.18215) for each in (vae, own))
+    if None not in (ours, theirs) and ours != theirs:
+        raise ModelError(
+            f"{where}: this autoencoder's latents are scaled by {ours}, but the checkpoint's own by {theirs}: one is "
+            "of XL, the other is not. Use one of the same family."
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import BeforeValidator, Field
 
@@ -19,6 +19,15 @@ EMBEDDING_NAMES = ("learned_embeds.safetensors", "learned_embeds.bin")
 IP_NAMES = ("ip-adapter_sd15.safetensors", "ip-adapter_sd15.bin")
 ENCODER = "image_encoder"
 """The folder of an IP-Adapter's image encoder, beside its file."""
+
+
+class Brought(Protocol):
+    """Anything that is a file of weights."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def weight_name(self) -> str | None: ...
 
 
 class LoraConfig(ConfigModel):

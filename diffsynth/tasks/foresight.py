@@ -72,7 +72,8 @@ def demand_of(load: Load, checkpoint: Path, unet: Settings, height: int, width: 
     else:
         weights = sum(_on_device(checkpoint / part, load.itemsize) for part in ("unet", "vae"))
     weights += sum(_on_device(folder, load.itemsize) for folder in nets)
-    return demand(unet, weights, height, width, pattern=len(load.pattern), sides=load.sides, itemsize=load.itemsize)
+    sides = 1 if unet.get("time_cond_proj_dim") else load.sides
+    return demand(unet, weights, height, width, pattern=len(load.pattern), sides=sides, itemsize=load.itemsize)
 
 
 def _denoiser(checkpoint: Path, settings: Path | None) -> Settings | None:

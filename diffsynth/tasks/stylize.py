@@ -1,6 +1,6 @@
 """`stylize`: a clip, a prompt and ControlNets in; a stylized clip that holds still where the source does out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -28,6 +28,7 @@ from diffsynth.sd.memory import MemoryMode
 from diffsynth.smoothers import SmootherConfig, SmootherName
 from diffsynth.smoothers.base import Smoother
 from diffsynth.smoothers.ebsynth_smoother import EbsynthSmootherConfig
+from diffsynth.tasks import fit
 from diffsynth.tasks.adapters import IpAdapterConfig, LoraConfig, TextualInversionConfig
 from diffsynth.tasks.base import Prediction, Task
 from diffsynth.tasks.clip import ClipTaskConfig
@@ -212,6 +213,7 @@ class StylizeConfig(ClipTaskConfig):
     def predict(self) -> Prediction:
         plain = super().predict()
         acting = [net for net in self.controlnets if net.counts]
+        self._check_fit([net.model_id for net in acting])
         processors = [net.processor_config for net in acting if net.processor_config is not None]
         weights = [model for each in processors for model in each.models()]
         vae = (self.vae,) if self.vae else ()
@@ -233,6 +235,14 @@ class StylizeConfig(ClipTaskConfig):
             downloads=tuple(each for each in (*ids, *self._vocabulary()) if not hub.is_cached(each)),
             remarks=(*plain.remarks, *moved, *foreseen.remarks, *without_effect(self)),
         )
+
+    def _check_fit(self, nets: Sequence[str]) -> None:
+        base = fit.base_of(self._checkpoint())
+        if base is not None:
+            fit.check_networks(base, self.vae, nets)
+        fit.check_loras(base, [each for each in self.lora if each.counts])
+        fit.check_embeddings(base, self.textual_inversion)
+        fit.check_pictures(base, self.ip_adapter)
 
     def _vocabulary(self) -> tuple[str, ...]:
         """What a single file's tokenizer must be fetched from."""

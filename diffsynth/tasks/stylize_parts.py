@@ -234,7 +234,7 @@ def _controlnet_folder(net: ControlNetConfig, layout: CheckpointLayout, variant:
 def _vae_folder(reference: str, layout: CheckpointLayout, variant: str | None) -> Path:
     folder = network_folder(reference, "vae", variant)
     require_weights(folder)
-    check_vae(read_settings(folder / "config.json"), layout.unet, folder)
+    check_vae(read_settings(folder / "config.json"), layout.unet, folder, layout.vae)
     return folder
 
 

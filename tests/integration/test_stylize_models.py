@@ -28,8 +28,9 @@ from original_layout import save_original
 from safetensors.torch import load_file, save_file
 from stylizing import NEGATIVE, PROMPT, Bench, moving_clip, psnr, run
 from tiny import save_tiny_controlnet, save_tiny_sd, save_tiny_sdxl, save_tiny_taesd
+from window_oracle import OracleNet, WindowJob, shared_frames, window_frames
 
-from diffsynth.errors import MissingFileError, UnavailableError
+from diffsynth.errors import MissingFileError, ModelError, UnavailableError
 from diffsynth.frames import Image
 from diffsynth.images import write_png
 from diffsynth.sd.layout import checkpoint_folder, read_checkpoint, weight_files
@@ -128,13 +129,40 @@ def test_xl_with_a_pooled_controlnet(models: Bench, tmp_path: Path) -> None:
     assert psnr(shared, rendered(models, tmp_path / "3", controlnets=nets[:1])) < 40
 
 
-def test_xl_attends_across_frames(models: Bench, tmp_path: Path) -> None:
-    keys: dict[str, Any] = {"controlnets": [{"model_id": str(models.folder / "net"), "processor": "tile"}]}
-    alone = rendered(models, tmp_path / "1", **keys)
-    across = rendered(models, tmp_path / "2", combine_pattern=[-1, 0], **keys)
-    assert not close(across, alone)
-    chunks = rendered(models, tmp_path / "3", combine_pattern=[-1, 0], chunk_size=1, halo=2, **keys)
-    assert close(chunks, across)
+ORACLES = {"window": window_frames, "shared": shared_frames}
+
+
+@pytest.mark.parametrize("prompt", [PROMPT, "a tower in the rain at the sea " * 9], ids=["short", "of several pieces"])
+@pytest.mark.parametrize("mode", MODES)
+def test_xl_attends_across_frames(models: Bench, mode: str, prompt: str, tmp_path: Path) -> None:
+    """The plain restatement of both modes, with two nets, a reference, and prompts that are not cut."""
+    reference = moving_clip(1, HEIGHT, WIDTH, seed=5)
+    write_png(tmp_path / "reference.png", reference[0])
+    pattern: tuple[int | str, ...] = ("reference_0", -1, 0)
+    nets = [("net", 0.8), ("pooled", 0.6)]
+    job = WindowJob(
+        models.model,
+        prompt,
+        NEGATIVE,
+        models.frames,
+        pattern,
+        steps=2,
+        nets=tuple(OracleNet(models.folder / name, scale, models.frames, reference) for name, scale in nets),
+        references=reference,
+    )
+    found = rendered(
+        models,
+        tmp_path / "out",
+        prompt=prompt,
+        combine_pattern=list(pattern),
+        attention_mode=mode,
+        num_inference_steps=2,
+        frames_reference=[str(tmp_path / "reference.png")],
+        controlnets=[
+            {"model_id": str(models.folder / name), "processor": "tile", "scale": scale} for name, scale in nets
+        ],
+    )
+    assert close(found, ORACLES[mode](job))
 
 
 def test_xl_in_half_precision_decodes_in_full(models: Bench, tmp_path: Path) -> None:
@@ -276,3 +304,9 @@ def test_a_deleted_id(models: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyP
         rendered(models, tmp_path / "one", model_id="stabilityai/stable-diffusion-2-1")
     with pytest.raises(UnavailableError, match='in the revision "v2"'):
         rendered(models, tmp_path / "other", model_id="owner/model", revision="v2")
+
+
+def test_an_autoencoder_of_xl_beside_the_first_generation(models: Bench, tmp_path: Path) -> None:
+    """Both have four channels; their scales tell them apart."""
+    with pytest.raises(ModelError, match=r"are scaled by 0\.13025, but the checkpoint's own by 0\.18215"):
+        rendered(models, tmp_path, model_id=str(models.folder / "sd"), vae=str(models.model / "vae"))

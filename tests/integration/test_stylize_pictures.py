@@ -19,8 +19,10 @@ from diffusers import (
     StableDiffusionXLAdapterPipeline,
     StableDiffusionXLPipeline,
     T2IAdapter,
+    UNet2DConditionModel,
 )
 from ip_files import SIDE, save_tiny_ip_adapter, save_tiny_vision
+from lora_files import kohya_state, random_deltas
 from PIL import Image as Picture
 from safetensors.torch import load_file, save_file
 from stylizing import NEGATIVE, PROMPT, Bench, moving_clip, run
@@ -155,6 +157,30 @@ def test_where_and_when_a_picture_acts(bench: Bench, adapter: Callable[..., dict
     both = rendered(bench, tmp_path / "5", ip_adapter=[adapter(end=0.5), adapter(start=0.5)])
     assert close(both, rendered(bench, tmp_path / "6", ip_adapter=[adapter()]))
     assert not close(both, rendered(bench, tmp_path / "7", ip_adapter=[adapter(end=0.5)]))
+
+
+def test_adapters_that_come_and_go_through_an_interruption(
+    bench: Bench, adapter: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in its second step, a run goes on to the same bytes."""
+    lora = tmp_path / "lora.safetensors"
+    save_file(kohya_state(random_deltas(bench.model)), lora)
+    keys: dict[str, Any] = {"ip_adapter": [adapter(start=0.5)], "lora": [{"path": str(lora), "end": 0.5}]}
+    keys |= {"chunk_size": 1, "halo": 0, "combine_pattern": [-1, 0], "num_inference_steps": 3}
+    whole = rendered(bench, tmp_path / "whole", **keys)
+    forward, calls = UNet2DConditionModel.forward, []
+
+    def stopped(*values: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return forward(*values, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UNet2DConditionModel, "forward", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            rendered(bench, tmp_path / "out", **keys)
+    assert np.array_equal(rendered(bench, tmp_path / "out", **keys), whole)
 
 
 def refused(bench: Bench, folder: Path, kind: type[DiffSynthError] = ModelError, **keys: Any) -> str:
