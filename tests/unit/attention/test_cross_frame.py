@@ -14,7 +14,7 @@ from diffsynth.attention.cross_frame import CrossFrameAttention, Links, attentio
 from diffsynth.attention.patterns import Batch, Reference, shared_batch, window_batch
 from diffsynth.errors import UnavailableError
 
-CPU = torch.device("cpu")
+LATENTS = torch.zeros(1, 4, 8, 8)
 TOKENS, WIDTH = 6, 16
 BATCHES = {
     "window": window_batch((-10000, -1, 0, 1), 3, 6),
@@ -42,7 +42,7 @@ def rows_of(batch: Batch, sides: int) -> Tensor:
 def test_a_row_attends_to_the_rows_it_asks(layer: Attention, batch: Batch, sides: int, backend: str) -> None:
     rows, links = rows_of(batch, sides), Links()
     layer.set_processor(CrossFrameAttention(links, attention(backend)))  # type: ignore[arg-type]
-    with torch.inference_mode(), links.of(batch, sides, CPU):
+    with torch.inference_mode(), links.of(batch, sides, LATENTS):
         found = layer(rows)
     layer.set_processor(AttnProcessor())
     for side in range(sides):
@@ -72,16 +72,16 @@ def test_attention_to_words_knows_no_neighbours(layer: Attention) -> None:
     with torch.inference_mode():
         expected = layer(rows, encoder_hidden_states=words)
         layer.set_processor(CrossFrameAttention(links, attention("plain")))
-        with links.of(batch, 1, CPU):
+        with links.of(batch, 1, LATENTS):
             found = layer(rows, encoder_hidden_states=words)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_links_within_links_come_back(layer: Attention) -> None:
     links = Links()
-    with links.of(BATCHES["window"], 2, CPU):
+    with links.of(BATCHES["window"], 2, LATENTS):
         before = links.asking, links.asked
-        with links.of(BATCHES["shared"], 1, CPU):
+        with links.of(BATCHES["shared"], 1, LATENTS):
             assert links.asking == 1
         assert (links.asking, links.asked) == before
     assert links.asked is None
