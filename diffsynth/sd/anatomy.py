@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffsynth.errors import ModelError
+from diffsynth.sd.layout import KARRAS
 from diffsynth.sd.tensor_files import Shapes, TensorFile
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -28,6 +29,8 @@ def text_prefixes(file: TensorFile) -> tuple[str, ...]:
     shapes, where = file.shapes, file.path
     if FIRST not in shapes:
         raise ModelError(f"{where}: {_stranger(shapes)}")
+    if any(key.startswith("edm_") for key in shapes):
+        raise ModelError(f"{where}: {KARRAS}")
     prefixes = ((CLIP,), (OPEN_CLIP,), (XL_CLIP, XL_OPEN_CLIP))
     for names in prefixes:
         if all(any(key.startswith(name) for key in shapes) for name in names):

@@ -4,8 +4,9 @@ from typing import Any
 
 from torch import nn
 
+from diffsynth.sd.folders import Settings
 from diffsynth.sd.layer_names import UNET
-from diffsynth.sd.layout import CheckpointLayout, Settings
+from diffsynth.sd.layout import CheckpointLayout
 from diffsynth.sd.load import quiet
 
 TEXT_PARTS = ("text_encoder", "text_encoder_2")

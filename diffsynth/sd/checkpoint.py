@@ -5,14 +5,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from diffsynth.processors.pretrained import folder_identity as content_identity
-from diffsynth.sd.layout import (
-    CheckpointLayout,
-    Settings,
-    checkpoint_folder,
-    folder_identity,
-    network_identity,
-    read_checkpoint,
-)
+from diffsynth.sd.folders import Settings, checkpoint_folder, network_identity
+from diffsynth.sd.layout import CheckpointLayout, folder_identity, read_checkpoint
 
 PredictionName = Literal["auto", "epsilon", "v_prediction"]
 SpacingName = Literal["auto", "leading", "trailing", "linspace"]

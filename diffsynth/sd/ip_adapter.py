@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from diffsynth.errors import ModelError
 from diffsynth.frames import Image
-from diffsynth.sd.layout import Settings, kind, read_settings
+from diffsynth.sd.folders import Settings, read_settings
+from diffsynth.sd.layout import kind
 from diffsynth.sd.load import load_network, quiet
 from diffsynth.sd.picture_attention import LayerTokens, PicturePrompt
 from diffsynth.sd.placement import Placement

@@ -1,31 +1,27 @@
-"""A checkpoint's folder in diffusers' layout: where it is, whether it is whole, whether its parts fit. No torch."""
+"""A checkpoint's folder in diffusers' layout: whether it is whole, and whether its parts fit. No torch."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from diffsynth import hub
 from diffsynth.errors import MediaError, MissingFileError, ModelError
 from diffsynth.identity import glance
+from diffsynth.sd.folders import (
+    PARTS,
+    XL_PARTS,
+    Settings,
+    held_files,
+    read_settings,
+    require_file,
+    require_weights,
+    weight_variant,
+)
 
-Settings = Mapping[str, Any]
-
-STEM = "diffusion_pytorch_model"
-TEXT_STEMS = ("model", "pytorch_model")
-PARTS: Mapping[str, tuple[str, ...]] = {
-    "unet": (STEM,),
-    "vae": (STEM,),
-    "text_encoder": TEXT_STEMS,
-    "tokenizer": (),
-    "scheduler": (),
-}
-"""The folders of a checkpoint, and how the weights in each may be called."""
-XL_PARTS: Mapping[str, tuple[str, ...]] = {**PARTS, "text_encoder_2": TEXT_STEMS, "tokenizer_2": ()}
 XL = "Stable Diffusion XL"
-HALF = "fp16"
-"""The mark in the names of weights that were saved in half precision."""
+KARRAS = (
+    "was trained on another scale of noise (EDM, as Playground 2.5 and CosXL), which no scheduler here knows. Use "
+    "another checkpoint of XL."
+)
 LATENT_SCALE = 8
 """Pixels to a side of a latent, in all Stable Diffusion up to XL."""
 
@@ -57,52 +53,6 @@ class CheckpointLayout:
 
 def parts_of(unet: Settings) -> Mapping[str, tuple[str, ...]]:
     return XL_PARTS if kind(unet) == XL else PARTS
-
-
-def checkpoint_folder(reference: str, revision: str | None = None, variant: str | None = None) -> Path:
-    """The local folder of a checkpoint; from the hub only what diffusers needs is fetched."""
-    local = Path(reference)
-    if local.is_absolute():
-        return local
-    settings = ["model_index.json", "tokenizer/*", "tokenizer_2/*", "scheduler/*.json"]
-    settings += [f"{part}/config.json" for part, stems in XL_PARTS.items() if stems]
-    return _fetched(reference, '"model_id"', settings, XL_PARTS, revision, variant)
-
-
-def network_folder(reference: str, key: str, variant: str | None = None) -> Path:
-    """The local folder of a single network (a ControlNet, an autoencoder)."""
-    local = Path(reference)
-    if local.is_file():
-        raise ModelError(f'{local}: is a file; "{key}" must be a folder with config.json and {STEM}.safetensors.')
-    if local.is_absolute():
-        return local
-    return _fetched(reference, f'"{key}"', ["config.json"], {"": (STEM,)}, None, variant)
-
-
-def _fetched(
-    model_id: str,
-    key: str,
-    settings: Sequence[str],
-    parts: Mapping[str, Sequence[str]],
-    revision: str | None,
-    variant: str | None,
-) -> Path:
-    """A model of the hub: of the copies of its weights the wanted ones, else the first that are there for all parts."""
-    marks = dict.fromkeys((variant or "", "", HALF))
-    for suffix, mark in [(suffix, mark) for suffix in ("safetensors", "bin") for mark in marks]:
-        end = f".{mark}.{suffix}" if mark else f".{suffix}"
-        wanted = list(settings)
-        for part, stems in parts.items():
-            for stem in stems:
-                base = f"{part}/{stem}" if part else stem
-                shards = f"-*-of-*{end}"
-                index = f".{suffix}.index.{mark}.json" if mark else f".{suffix}.index.json"
-                wanted += [f"{base}{each}" for each in (end, shards, index)]
-        folder = hub.snapshot(model_id, wanted, key, revision)
-        there = [part for part in parts if parts[part] and (folder / part / "config.json").is_file()]
-        if there and all(weight_files(folder / part) for part in there):
-            break
-    return folder
 
 
 def read_checkpoint(folder: Path, variant: str | None = None) -> CheckpointLayout:
@@ -140,70 +90,15 @@ def read_checkpoint(folder: Path, variant: str | None = None) -> CheckpointLayou
 
 
 def _require_tokenizer(folder: Path) -> None:
-    _require(folder / "tokenizer_config.json")  # else another generation's padding would be taken, without a word
+    require_file(folder / "tokenizer_config.json")  # else another generation's padding would be taken, without a word
     if not (folder / "tokenizer.json").is_file():
-        _require(folder / "vocab.json")
-        _require(folder / "merges.txt")
+        require_file(folder / "vocab.json")
+        require_file(folder / "merges.txt")
 
 
 def folder_identity(layout: CheckpointLayout) -> str:
     """Tells its parts from another checkpoint's; the autoencoder, which may come from elsewhere, is left out."""
-    return glance(file for part in parts_of(layout.unet) if part != "vae" for file in _held(layout.place / part))
-
-
-def network_identity(folder: Path) -> str:
-    """Tells a single network from another."""
-    return glance(_held(folder))
-
-
-def _held(folder: Path) -> list[Path]:
-    """The files of a part that say what it computes."""
-    return sorted(each for each in folder.iterdir() if each.suffix in {".json", ".txt", ".safetensors", ".bin"})
-
-
-def require_weights(folder: Path, stems: Sequence[str] = (STEM,)) -> None:
-    _require(folder / "config.json")
-    names = _weight_names(stems)
-    if not any((folder / name).is_file() for name in (*names, *_weight_names(stems, HALF))):
-        raise MissingFileError(f"{folder}: holds no weights; {' or '.join(names)} is needed.")
-
-
-def _weight_names(stems: Sequence[str], variant: str = "") -> list[str]:
-    """As diffusers and transformers call them: one file, or the index of several."""
-    mark = f".{variant}" if variant else ""
-    ends = (f"{mark}.safetensors", f".safetensors.index{mark}.json", f"{mark}.bin")
-    return [f"{stem}{end}" for stem in stems for end in ends]
-
-
-def weight_variant(folder: Path, wanted: str | None = None) -> str | None:
-    """The mark in the names of the weights to load: the wanted one where it is there, else none, else half precision.
-
-    A part of a checkpoint that has no such copy is taken as it is.
-    """
-    stems = tuple(dict.fromkeys(stem for names in PARTS.values() for stem in names))
-
-    def there(mark: str) -> bool:
-        return any((folder / name).is_file() for name in _weight_names(stems, mark))
-
-    if wanted and there(wanted):
-        return wanted
-    return None if there("") else HALF
-
-
-def _require(file: Path) -> None:
-    if not file.is_file():
-        raise MissingFileError(f"{file}: is missing. The checkpoint is not whole; copy or download it again.")
-
-
-def read_settings(file: Path) -> Settings:
-    _require(file)
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise ModelError(f"{file}: is no JSON ({problem}). Copy or download it again.") from problem
-    if not isinstance(found, dict):
-        raise ModelError(f"{file}: holds no settings.")
-    return found
+    return glance(file for part in parts_of(layout.unet) if part != "vae" for file in held_files(layout.place / part))
 
 
 def kind(unet: Settings) -> str:
@@ -219,6 +114,8 @@ def check_checkpoint(layout: CheckpointLayout) -> None:
     where, unet = layout.place, layout.unet
     if unet.get("_class_name", "UNet2DConditionModel") != "UNet2DConditionModel":
         raise ModelError(f"{where}: its denoiser is a {unet['_class_name']}; a UNet2DConditionModel is needed.")
+    if str(layout.scheduler.get("_class_name", "")).startswith("EDM"):
+        raise ModelError(f"{where}: {KARRAS}")
     if unet.get("in_channels") != unet.get("out_channels"):
         raise ModelError(
             f"{where}: its denoiser reads {unet.get('in_channels')} channels and writes {unet.get('out_channels')}: an "
@@ -299,20 +196,3 @@ def _check_t2i_adapter(net: Settings, unet: Settings, where: Path, checkpoint: s
 
 def _levels(levels: Sequence[tuple[int, int]]) -> str:
     return ", ".join(f"{width} channels at 1/{scale}" for width, scale in levels)
-
-
-def weight_files(folder: Path, wanted: str | None = None) -> list[Path]:
-    """The files that a network is loaded from; of several copies in other formats the first counts."""
-    mark = weight_variant(folder, wanted)
-    for suffix in ("safetensors", "bin"):
-        found = [each for each in folder.glob(f"*.{suffix}") if "ema" not in each.name]
-        files = sorted(each for each in found if _mark(each) == mark)
-        if files:
-            return files
-    return []
-
-
-def _mark(file: Path) -> str | None:
-    """`fp16` of `model.fp16.safetensors`, and of a part of one, `model.fp16-00001-of-00002.safetensors`."""
-    inner = Path(file.stem).suffix.removeprefix(".")
-    return inner.split("-")[0] or None

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from diffsynth.errors import ModelError
-from diffsynth.sd.layout import read_settings, vae_class, weight_variant
+from diffsynth.sd.folders import read_settings, weight_variant
+from diffsynth.sd.layout import vae_class
 
 
 def load_network(kind: Any, folder: Path, dtype: torch.dtype, variant: str | None = None) -> Any:

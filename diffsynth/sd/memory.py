@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from diffsynth.sd.layout import Settings
+from diffsynth.sd.folders import Settings
 
 MemoryMode = Literal["auto", "low"]
 """`low` keeps each network on the device only while it computes."""

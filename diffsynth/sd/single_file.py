@@ -17,7 +17,8 @@ from diffsynth.sd import anatomy
 from diffsynth.sd.anatomy import text_settings, unet_settings, vae_settings
 from diffsynth.sd.blueprint import plain
 from diffsynth.sd.checkpoint import CheckpointRef
-from diffsynth.sd.layout import CheckpointLayout, Settings, check_checkpoint, read_settings
+from diffsynth.sd.folders import Settings, read_settings
+from diffsynth.sd.layout import CheckpointLayout, check_checkpoint
 from diffsynth.sd.load import load_tokenizer, quiet
 from diffsynth.sd.tensor_files import TensorFile, open_tensors
 from diffsynth.sd.vocabulary import is_vocabulary, vocabulary

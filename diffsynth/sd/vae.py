@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffsynth.diffusion.denoise import require_finite
 from diffsynth.frames import Image
-from diffsynth.sd.layout import Settings
+from diffsynth.sd.folders import Settings
 from diffsynth.sd.placement import Placement
 
 TILED_FROM = 1536 * 1536

@@ -43,6 +43,13 @@ def on_this_machine(file: Path) -> Path | None:
     return beside(file) or downloaded()
 
 
+def to_fetch(checkpoint: Path | None, settings: str | None) -> tuple[str, ...]:
+    """The repository that a checkpoint's vocabulary will come from, where it is a file that needs one."""
+    if checkpoint is None or not checkpoint.is_file() or settings is not None or on_this_machine(checkpoint):
+        return ()
+    return (PUBLISHED,)
+
+
 def vocabulary(file: Path) -> Path:
     """The folder of a vocabulary for this checkpoint; from the hub only where none is on this machine."""
     found = on_this_machine(file)

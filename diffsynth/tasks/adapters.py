@@ -1,10 +1,10 @@
 """What users bring beside a checkpoint: LoRAs, learned words, pictures as prompts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from diffsynth.config import ConfigModel, Contradiction, ModelRef, OptionalPath
 from diffsynth.config.fields import ExistingPath
@@ -76,6 +76,9 @@ class TextualInversionConfig(ConfigModel):
         yield from weight_name_contradiction("textual_inversion", name, self.path, self.weight_name)
 
 
+_PATH = {"type": "string", "format": "path", "minLength": 1}
+
+
 def _one_is_a_list(value: Any) -> Any:
     return [value] if isinstance(value, str | Path) else value
 
@@ -87,7 +90,12 @@ class IpAdapterConfig(ConfigModel):
     """An IP-Adapter's file (.safetensors, .bin), a folder with one, or an id on the hub."""
     weight_name: Annotated[str, Field(min_length=1)] | None = None
     """The name of the file in a folder or on the hub, with its folders, as `models/ip-adapter_sd15.bin`."""
-    image: Annotated[tuple[ExistingPath, ...], Field(strict=False, min_length=1), BeforeValidator(_one_is_a_list)]
+    image: Annotated[
+        tuple[ExistingPath, ...],
+        Field(strict=False, min_length=1),
+        BeforeValidator(_one_is_a_list),
+        WithJsonSchema({"anyOf": [_PATH, {"type": "array", "items": _PATH, "minItems": 1}]}),
+    ]
     """The picture, or a list of pictures."""
     image_encoder: ModelRef | None = None
     """The folder of the CLIP vision model that it was published with; left out, `image_encoder` beside the file."""
@@ -112,3 +120,17 @@ def weight_name_contradiction(key: str, name: str, path: str, weight_name: str |
         yield Contradiction((key,), f'{name}: "path" is a file already; leave "weight_name" out.')
     if local.is_absolute() and local.is_file() and local.suffix not in (SAFE, *PICKLED):
         yield Contradiction((key,), f"{name}: {local.name} is no file of weights ({SAFE}, {', '.join(PICKLED)}).")
+
+
+def brought_models(files: Iterable[Brought], pictures: Sequence[IpAdapterConfig]) -> list[str]:
+    """The paths and hub ids of all that is brought."""
+    encoders = [each.image_encoder for each in pictures if each.image_encoder]
+    return [*(each.path for each in files), *(each.path for each in pictures), *encoders]
+
+
+def shown(pictures: Sequence[IpAdapterConfig]) -> dict[str, Path]:
+    """The pictures and masks that a result depends on, by their keys."""
+    images = {
+        f"ip_adapter[{i}].image[{k}]": path for i, each in enumerate(pictures) for k, path in enumerate(each.image)
+    }
+    return images | {f"ip_adapter[{i}].mask": each.mask for i, each in enumerate(pictures) if each.mask}

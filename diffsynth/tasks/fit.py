@@ -11,11 +11,13 @@ from diffsynth.config.fields import hub_id
 from diffsynth.errors import ModelError
 from diffsynth.sd import anatomy
 from diffsynth.sd.checkpoint import CheckpointRef
-from diffsynth.sd.layout import Settings, check_controlnet, check_vae, read_checkpoint, read_settings, require_weights
+from diffsynth.sd.folders import Settings, read_settings, require_weights
+from diffsynth.sd.layout import check_controlnet, check_vae, read_checkpoint
 from diffsynth.sd.lora_files import check_lora, family
 from diffsynth.sd.tensor_files import SAFE, TensorFile, read_header
 from diffsynth.sd.weight_files import weight_file
-from diffsynth.tasks.adapters import EMBEDDING_NAMES, IP_NAMES, LORA_NAMES, Brought
+from diffsynth.tasks.adapters import EMBEDDING_NAMES, IP_NAMES, LORA_NAMES, Brought, LoraConfig
+from diffsynth.tasks.controlnets import ControlNetConfig
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,23 @@ class Base:
     unet: Settings
     vae: Settings
     text_widths: tuple[int, ...]
+
+
+def check(
+    wanted: CheckpointRef,
+    vae: str | None,
+    nets: Sequence[ControlNetConfig],
+    loras: Sequence[LoraConfig],
+    embeddings: Sequence[Brought],
+    pictures: Sequence[Brought],
+) -> None:
+    """Raise a `ModelError` for the first thing that doesn't fit."""
+    base = base_of(wanted)
+    if base is not None:
+        check_networks(base, vae, [net.model_id for net in nets])
+    check_loras(base, [each for each in loras if each.counts])
+    check_embeddings(base, embeddings)
+    check_pictures(base, pictures)
 
 
 def base_of(wanted: CheckpointRef) -> Base | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from diffsynth.attention.patterns import Entry, shared_batch, window_batch
 from diffsynth.sd import anatomy
-from diffsynth.sd.layout import LATENT_SCALE, Settings, floored, read_settings, weight_files
+from diffsynth.sd.folders import Settings, read_settings, weight_files
+from diffsynth.sd.layout import LATENT_SCALE, floored
 from diffsynth.sd.memory import KEPT_BYTES, LARGEST_CHUNK, Demand, demand
 from diffsynth.sd.tensor_files import SAFE, read_header
 from diffsynth.tasks.base import Prediction

@@ -1,6 +1,6 @@
 """`stylize`: a clip, a prompt and ControlNets in; a stylized clip that holds still where the source does out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -29,7 +29,7 @@ from diffsynth.smoothers import SmootherConfig, SmootherName
 from diffsynth.smoothers.base import Smoother
 from diffsynth.smoothers.ebsynth_smoother import EbsynthSmootherConfig
 from diffsynth.tasks import fit
-from diffsynth.tasks.adapters import IpAdapterConfig, LoraConfig, TextualInversionConfig
+from diffsynth.tasks.adapters import IpAdapterConfig, LoraConfig, TextualInversionConfig, brought_models, shown
 from diffsynth.tasks.base import Prediction, Task
 from diffsynth.tasks.clip import ClipTaskConfig
 from diffsynth.tasks.controlnets import LIST_SCHEMAS, ControlNetConfig, join_parallel_lists, select_processor
@@ -199,28 +199,22 @@ class StylizeConfig(ClipTaskConfig):
         ready = {
             f"controlnets[{i}].condition": net.condition for i, net in enumerate(self.controlnets) if net.condition
         }
-        pictures = {
-            f"ip_adapter[{i}].image[{k}]": path
-            for i, each in enumerate(self.ip_adapter)
-            for k, path in enumerate(each.image)
-        }
-        masks = {f"ip_adapter[{i}].mask": each.mask for i, each in enumerate(self.ip_adapter) if each.mask}
-        masks |= {"mask": self.mask} if self.mask else {}
+        mask = {"mask": self.mask} if self.mask else {}
         caption = {"caption": caption_file(self.input_video)} if self.wording().captioned else {}
         painted = {f"keyframes[{frame}]": path for frame, path in self.keyframes.items()}
-        return {**super().inputs(), **style, **references, **ready, **pictures, **masks, **painted, **caption}
+        pictures = shown(self.ip_adapter)
+        return {**super().inputs(), **style, **references, **ready, **pictures, **mask, **painted, **caption}
 
     def predict(self) -> Prediction:
         plain = super().predict()
         acting = [net for net in self.controlnets if net.counts]
-        self._check_fit([net.model_id for net in acting])
+        wanted = self._checkpoint()
+        fit.check(wanted, self.vae, acting, self.lora, self.textual_inversion, self.ip_adapter)
         processors = [net.processor_config for net in acting if net.processor_config is not None]
         weights = [model for each in processors for model in each.models()]
         vae = (self.vae,) if self.vae else ()
         settings = (self.model_settings,) if self.model_settings else ()
-        brought = [*(each.path for each in self.lora), *(each.path for each in self.textual_inversion)]
-        for each in self.ip_adapter:
-            brought += [each.path, *([each.image_encoder] if each.image_encoder else [])]
+        brought = brought_models((*self.lora, *self.textual_inversion), self.ip_adapter)
         models = dict.fromkeys((self.model_id, *settings, *vae, *(net.model_id for net in acting), *weights, *brought))
         ids = [each for each in map(hub_id, models) if each]
         moved = [f"{old} is no longer on the hub; use {hub.MOVED[old]}." for old in ids if old in hub.MOVED]
@@ -232,24 +226,11 @@ class StylizeConfig(ClipTaskConfig):
             floored(plain.width),
             disk,
             memory_bytes=foreseen.memory_bytes,
-            downloads=tuple(each for each in (*ids, *self._vocabulary()) if not hub.is_cached(each)),
+            downloads=tuple(
+                each for each in (*ids, *vocabulary.to_fetch(wanted.local, wanted.config)) if not hub.is_cached(each)
+            ),
             remarks=(*plain.remarks, *moved, *foreseen.remarks, *without_effect(self)),
         )
-
-    def _check_fit(self, nets: Sequence[str]) -> None:
-        base = fit.base_of(self._checkpoint())
-        if base is not None:
-            fit.check_networks(base, self.vae, nets)
-        fit.check_loras(base, [each for each in self.lora if each.counts])
-        fit.check_embeddings(base, self.textual_inversion)
-        fit.check_pictures(base, self.ip_adapter)
-
-    def _vocabulary(self) -> tuple[str, ...]:
-        """What a single file's tokenizer must be fetched from."""
-        wanted = self._checkpoint()
-        if not wanted.is_file or self.model_settings is not None or vocabulary.on_this_machine(Path(self.model_id)):
-            return ()
-        return (vocabulary.PUBLISHED,)
 
     def _checkpoint(self) -> CheckpointRef:
         return CheckpointRef(

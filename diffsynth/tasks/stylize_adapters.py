@@ -13,9 +13,10 @@ from diffsynth.identity import glance
 from diffsynth.images import read_image
 from diffsynth.sd.blueprint import TEXT_PARTS, blueprints
 from diffsynth.sd.embeddings import Embedding, expanded, read_embedding, teach, unused
+from diffsynth.sd.folders import TEXT_STEMS, network_identity, require_weights
 from diffsynth.sd.ip_adapter import Adapter, open_adapter
 from diffsynth.sd.layer_names import UNET
-from diffsynth.sd.layout import TEXT_STEMS, CheckpointLayout, network_identity, require_weights
+from diffsynth.sd.layout import CheckpointLayout
 from diffsynth.sd.lora import Fitted, Lora, fitted, settle
 from diffsynth.sd.picture_attention import PicturePrompt
 from diffsynth.sd.weight_files import weight_file

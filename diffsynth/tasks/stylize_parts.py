@@ -15,19 +15,9 @@ from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
 from diffsynth.runtime import Runtime, one_thread
 from diffsynth.sd.checkpoint import Checkpoint, CheckpointRef, open_checkpoint
 from diffsynth.sd.control import Branch, ControlBranch
+from diffsynth.sd.folders import network_folder, network_identity, read_settings, require_weights
 from diffsynth.sd.ip_adapter import layer_tokens
-from diffsynth.sd.layout import (
-    XL,
-    CheckpointLayout,
-    check_controlnet,
-    check_vae,
-    is_t2i_adapter,
-    kind,
-    network_folder,
-    network_identity,
-    read_settings,
-    require_weights,
-)
+from diffsynth.sd.layout import XL, CheckpointLayout, check_controlnet, check_vae, is_t2i_adapter, kind
 from diffsynth.sd.load import channels_last, load_network, load_vae
 from diffsynth.sd.lora import Loras
 from diffsynth.sd.memory import MemoryMode

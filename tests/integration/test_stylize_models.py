@@ -33,7 +33,8 @@ from window_oracle import OracleNet, WindowJob, shared_frames, window_frames
 from diffsynth.errors import MissingFileError, ModelError, UnavailableError
 from diffsynth.frames import Image
 from diffsynth.images import write_png
-from diffsynth.sd.layout import checkpoint_folder, read_checkpoint, weight_files
+from diffsynth.sd.folders import checkpoint_folder, weight_files
+from diffsynth.sd.layout import read_checkpoint
 
 GREY_LEVELS = 0.05
 """Two orders of the same float32 sums differ in the last bits; where a value lies between two levels, one flips."""
@@ -310,3 +311,11 @@ def test_an_autoencoder_of_xl_beside_the_first_generation(models: Bench, tmp_pat
     """Both have four channels; their scales tell them apart."""
     with pytest.raises(ModelError, match=r"are scaled by 0\.13025, but the checkpoint's own by 0\.18215"):
         rendered(models, tmp_path, model_id=str(models.folder / "sd"), vae=str(models.model / "vae"))
+
+
+def test_a_checkpoint_of_another_scale_of_noise(models: Bench, tmp_path: Path) -> None:
+    shutil.copytree(models.model, tmp_path / "model")
+    settings = tmp_path / "model" / "scheduler" / "scheduler_config.json"
+    settings.write_text(settings.read_text().replace("EulerDiscreteScheduler", "EDMEulerScheduler"))
+    with pytest.raises(ModelError, match="another scale of noise"):
+        rendered(models, tmp_path / "out", model_id=str(tmp_path / "model"))

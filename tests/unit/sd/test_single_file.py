@@ -171,6 +171,7 @@ def test_strange_files(folders: dict[str, Path], tmp_path: Path, monkeypatch: py
         "refiner.safetensors",
         {k.replace("cond_stage_model.transformer", "conditioner.embedders.0.model"): v for k, v in state.items()},
     )
+    assert "another scale of noise" in said("edm.safetensors", {**state, "edm_mean": torch.zeros(4)})
     inpaint = {**state, "model.diffusion_model.input_blocks.0.0.weight": torch.zeros(32, 9, 3, 3)}
     assert "missing or have another shape" in said("inpaint.safetensors", inpaint)
     gap = {k: v for k, v in state.items() if "middle_block.0" not in k}
