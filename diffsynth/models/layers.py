@@ -1,4 +1,4 @@
-"""Latte's layers. Videos are (B, frames, places, hidden) throughout; attention runs over the last axis but one."""
+"""Layers of transformers. Attention runs over the last axis but one, each row by itself."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ Backend = Literal["sdpa", "math"]
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, backend: Backend, mask: Tensor | None = None) -> Tensor:
-    """softmax(query · keyᵀ / √size) · value over (…, N, size); `mask` is true where a key may be seen."""
+    """softmax(query · keyᵀ / √size) · value over (rows, heads, N, size); `mask` is true where a key may be seen."""
     if backend == "sdpa":
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
@@ -22,26 +22,46 @@ def attend(query: Tensor, key: Tensor, value: Tensor, backend: Backend, mask: Te
 
 
 class Attention(nn.Module):
-    """Self-attention within the rows of (B, rows, N, hidden); `rotary` is the longest N that is told apart by angles."""
+    """Self-attention within the rows of (B, rows, N, hidden); `turns` is the N whose places rotary angles tell."""
 
-    def __init__(self, hidden: int, heads: int, backend: Backend, rotary: int | None = None) -> None:
+    def __init__(self, hidden: int, heads: int, backend: Backend, turns: int | None = None) -> None:
         super().__init__()
         self.heads = heads
         self.backend = backend
         self.qkv = nn.Linear(hidden, 3 * hidden)
         self.proj = nn.Linear(hidden, hidden)
         self.angles: Tensor | None
-        table = None if rotary is None else rotation_table(rotary, hidden // heads)
+        table = None if turns is None else rotation_table(turns, hidden // heads)
         self.register_buffer("angles", table, persistent=False)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        batch, rows, count, hidden = x.shape
-        apart = self.qkv(x).view(batch * rows, count, 3, self.heads, hidden // self.heads)
+        out: Tensor = self.proj(self._mixed(self.qkv(x), self.heads, self.angles, mask))
+        return out
+
+    def _mixed(self, qkv: Tensor, heads: int, angles: Tensor | None, mask: Tensor | None) -> Tensor:
+        """(B, rows, N, hidden) values from (B, rows, N, 3 · hidden)."""
+        batch, rows, count, width = qkv.shape
+        apart = qkv.reshape(batch * rows, count, 3, heads, width // (3 * heads))
         query, key, value = apart.permute(2, 0, 3, 1, 4).unbind(0)
-        if self.angles is not None:
-            query, key = rotated(query, self.angles), rotated(key, self.angles)
+        if angles is not None:
+            query, key = rotated(query, angles), rotated(key, angles)
         seen = attend(query, key, value, self.backend, mask)
-        out: Tensor = self.proj(seen.transpose(1, 2).reshape(batch, rows, count, hidden))
+        return seen.transpose(1, 2).reshape(batch, rows, count, width // 3)
+
+
+class SplitAttention(Attention):
+    """Half of the heads over a frame's places, half over the frames at a place; the two meet in the projection."""
+
+    def over_both(self, x: Tensor, frames: int, mask: Tensor | None) -> Tensor:
+        """x (B, G, places, hidden). The frames from `frames` on are pictures: each sees itself alone in time."""
+        batch, rows, places, hidden = x.shape
+        qkv = self.qkv(x).view(batch, rows, places, 3, 2, hidden // 2)
+        space, time = (each.flatten(-2) for each in qkv.unbind(4))
+        across = self._mixed(space, self.heads // 2, None, mask)
+        along = self._mixed(time[:, :frames].transpose(1, 2), self.heads // 2, self.angles, None).transpose(1, 2)
+        if frames < rows:
+            along = torch.cat([along, time[:, frames:, :, hidden:]], 1)
+        out: Tensor = self.proj(torch.cat([across, along], -1))
         return out
 
 
@@ -98,17 +118,12 @@ class PatchEmbedder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, frames, channels, height, width = x.shape
         length, side = self.tube, self.patch
-        apart = x.view(batch, frames // length, length, channels, height // side, side, width // side, side)
-        patches = apart.permute(0, 1, 4, 6, 3, 2, 5, 7).reshape(
-            batch, frames // length, -1, channels * length * side**2
-        )
+        apart = x.reshape(batch, frames // length, length, channels, height // side, side, width // side, side)
+        inner = channels * length * side**2
+        patches = apart.permute(0, 1, 4, 6, 3, 2, 5, 7).reshape(batch, frames // length, -1, inner)
         return functional.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
 def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """The layer norm of x, scaled by 1 + `scale` and shifted."""
-    return torch.addcmul(shift, normalised(x), 1 + scale)
-
-
-def normalised(x: Tensor) -> Tensor:
-    return functional.layer_norm(x, x.shape[-1:], eps=1e-6)
+    return torch.addcmul(shift, functional.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
