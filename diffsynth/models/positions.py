@@ -1,5 +1,7 @@
 """Where a token is, as numbers: sines and cosines to add, or to turn queries and keys by."""
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,8 +13,9 @@ LONGEST_WAVE = 10_000.0
 def timestep_waves(t: Tensor, size: int) -> Tensor:
     """(B) timesteps as (B, size) waves: cosines, then sines."""
     half = size // 2
-    steps = torch.arange(half, dtype=torch.float32, device=t.device)
-    angles = t.float()[:, None] * torch.exp(-np.log(LONGEST_WAVE) / half * steps)
+    precision = torch.promote_types(t.dtype, torch.float32)
+    rates = torch.exp(-math.log(LONGEST_WAVE) / half * torch.arange(half, dtype=precision, device=t.device))
+    angles = t.to(precision)[:, None] * rates
     return torch.cat([angles.cos(), angles.sin()], -1)
 
 
