@@ -32,6 +32,11 @@ class Level:
         return math.hypot(self.alpha, self.sigma)
 
     @property
+    def angle(self) -> float:
+        """From 0 at the video to π/2 at noise."""
+        return math.atan2(self.sigma, self.alpha)
+
+    @property
     def signal(self) -> float:
         """The share of α² where x is scaled to variance 1."""
         return (self.alpha / self.size) ** 2
@@ -55,8 +60,12 @@ class NoisePath(Protocol):
         """The points that belong to u (B) in [0, 1)."""
         ...
 
-    def levels(self, steps: int) -> list[Level]:
-        """From noise down to the video in so many steps; one more point than steps."""
+    def levels(self, steps: int, *, multistep: bool = False) -> list[Level]:
+        """From noise down to the video in so many steps; one more point than steps.
+
+        Where points are countable, the last one asked is the first of the path, which hardly holds noise. Multistep
+        solvers extrapolate what changed before: for them it is left out, since the step to it is too long for that.
+        """
         ...
 
 
@@ -99,11 +108,12 @@ class Discrete:
         least = Posterior(signal, before).variance[index.clamp(min=1)]
         return Posterior(signal[index], before[index]), least
 
-    def levels(self, steps: int) -> list[Level]:
+    def levels(self, steps: int, *, multistep: bool = False) -> list[Level]:
         count = len(self.signals)
         if steps > count:
             raise ConfigError([f'"steps" is {steps}, but the network was trained on {count}. Use at most {count}.'])
-        indices = np.linspace(count - 1, 0, steps).round().astype(int) if steps > 1 else np.array([count - 1])
+        # One step alone begins at noise too.
+        indices = np.linspace(count - 1, 0, steps + 1 if multistep or steps == 1 else steps).round().astype(int)[:steps]
         points = [
             Level(index * TIMESTEPS / count, math.sqrt(self.signals[index]), math.sqrt(1 - self.signals[index]))
             for index in indices.tolist()
@@ -125,7 +135,7 @@ class Flow:
         t = (self.shift * t / (1 + (self.shift - 1) * t)).float()
         return Drawn(t * TIMESTEPS, 1 - t, t)
 
-    def levels(self, steps: int) -> list[Level]:
+    def levels(self, steps: int, *, multistep: bool = False) -> list[Level]:
         times = np.linspace(1, 0, steps + 1)
         times = self.shift * times / (1 + (self.shift - 1) * times)
         return [Level(t * TIMESTEPS, 1 - t, t) for t in times.tolist()]

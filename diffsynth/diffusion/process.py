@@ -4,6 +4,7 @@ All randomness is the caller's: times come as u in [0, 1), noise as tensors, so 
 on processes.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,10 +16,11 @@ from diffsynth.diffusion.ancestral import NATS_PER_BIT, Posterior, divergence, l
 from diffsynth.diffusion.objective import SOLVERS, SolverName, Target
 from diffsynth.diffusion.paths import Discrete, Drawn, Level, NoisePath, asked, meant, min_snr_weight
 from diffsynth.diffusion.schedule import Step
-from diffsynth.diffusion.solvers import Rates, begin
+from diffsynth.diffusion.solvers import begin
 from diffsynth.diffusion.solvers import solver as deterministic
 from diffsynth.errors import ConfigError
 
+MULTISTEP: tuple[SolverName, ...] = ("dpmpp_2m", "unipc")
 CHANNELS = 2
 """The axis of channels in (B, F, C, H, W)."""
 
@@ -90,7 +92,9 @@ class Objective:
         """
         if solver not in SOLVERS:
             raise ConfigError([f'"solver" is "{solver}"; known are {", ".join(SOLVERS)}.'])
-        walk = Walk(self, answer, self.path.levels(steps), each_step or _nobody, clip_denoised)
+        walk = Walk(
+            self, answer, self.path.levels(steps, multistep=solver in MULTISTEP), each_step or _nobody, clip_denoised
+        )
         if solver == "ddpm":
             if noise_at is None:
                 raise ConfigError(['"solver" is "ddpm", which adds noise at every step, but none was given.'])
@@ -134,18 +138,24 @@ class Walk:
         return x
 
     def heun(self, x: Tensor) -> Tensor:
-        """Each step but the last is taken again, towards the mean of the videos seen before and after it."""
-        for step in self.steps:
-            level, following = self.levels[step.index : step.index + 2]
-            rates = Rates.of(step)
-            start = x / level.size
-            clean, _ = self._seen(x, level)
-            x = rates.exact(start, clean) * following.size
+        """Euler's steps along the circle of video and noise, y = cos φ x0 + sin φ ε, each taken again with the mean of
+        the slopes at its two ends. The last is left at Euler's: at the video itself nothing tells the noise."""
+        for index, (level, following) in enumerate(pairwise(self.levels)):
+            y, turn = x / level.size, following.angle - level.angle
+            cos, sin = math.cos(turn), math.sin(turn)
+            slope = self._slope(x, level)
+            x = (cos * y + sin * slope) * following.size
             if following.sigma > 0:
-                clean = (clean + self._seen(x, following)[0]) / 2
-                x = rates.exact(start, clean) * following.size
-            self.each_step(step.index, x)
+                # The slope at the end, turned back to the start.
+                end = cos * self._slope(x, following) + sin * x / following.size
+                x = (cos * y + sin * (slope + end) / 2) * following.size
+            self.each_step(index, x)
         return x
+
+    def _slope(self, x: Tensor, level: Level) -> Tensor:
+        """dy/dφ = cos φ ε - sin φ x0."""
+        clean, _ = self._seen(x, level)
+        return (math.cos(level.angle) * x / level.size - clean) / math.sin(level.angle)
 
     def solved(self, x: Tensor, name: str) -> Tensor:
         """By a solver of whole clips, on x of unit variance."""
