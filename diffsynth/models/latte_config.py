@@ -72,6 +72,12 @@ class LatteConfig(ConfigModel):
             raise PydanticCustomError("path", "{sentence}", {"sentence": sentence})
         return heads
 
+    @model_validator(mode="after")
+    def _halves(self) -> "LatteConfig":
+        if self.variant == "split" and self.heads % 2:
+            raise PydanticCustomError("problem", 'must hold an even number of "heads" with "variant": "split"', {})
+        return self
+
     def build(self, shape: VideoShape, condition: Condition, *, learned_sigma: bool) -> "Latte":
         self._require_fit(shape)
         from diffsynth.models.latte import Latte

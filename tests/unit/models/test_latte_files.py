@@ -125,6 +125,7 @@ def test_a_size_is_its_numbers() -> None:
         ({"size": "XXL/2"}, "XL/2"),
         ({"hidden": 24, "heads": 5}, "must divide hidden = 24"),
         ({"hidden": 24, "heads": 8}, "heads of an even size"),
+        ({"hidden": 24, "heads": 3, "variant": "split"}, "even number"),
         ({"variant": "fifth"}, "interleaved"),
         ({"layers": 3}, "Extra inputs"),
     ],
