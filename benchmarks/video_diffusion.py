@@ -3,9 +3,9 @@
     python benchmarks/video_diffusion.py [--device cuda] [--rounds 3] [--steps 4] [--batch 1]
 
 Two networks on 16 frames of 4×32×32 latents: Latte-S/2, and a spatial and a temporal block of Latte-XL/2 between its
-first and last layers. A step is a forward pass, a backward pass and AdamW. Each run is a process of its own, so that its
-peak is its own; the two kinds of attention take turns, and medians are told. On a CPU the time is the process's own CPU
-time, which others on the machine disturb little; on CUDA it is the wall's, in bfloat16.
+first and last layers. A step is a forward pass, a backward pass and AdamW. Each run is a process of its own, and so is
+its peak; the two kinds of attention take turns, and medians are told. On a CPU the time is the process's own CPU time,
+which others on the machine disturb little; on CUDA it is the wall's, in bfloat16.
 """
 
 import argparse

@@ -43,6 +43,10 @@ PATTERNS = ("model_index.json", "*/*.json", "*/*.safetensors", "tokenizer/*")
 
 Video = NDArray[np.uint8]
 """(frames, H, W, 3), RGB."""
+Told = dict[tuple[str, str], tuple[Tensor, Tensor]]
+"""The states of a prompt and of what shall not be shown, by the two texts."""
+EachStep = Callable[[int, Tensor], None]
+"""Hears of every step: its index, and the latents after it."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,20 @@ class Wanted:
     prompt: str
     seed: int
     negative: str = ""
+
+
+@dataclass(frozen=True)
+class Making:
+    """How videos are made."""
+
+    frames: int = 16
+    """1 makes pictures."""
+    height: int = 512
+    width: int = 512
+    steps: int = 50
+    guidance: float = 7.5
+    decode_chunk: int = 16
+    """Frames that are decoded together."""
 
 
 @dataclass(frozen=True)
@@ -74,36 +92,22 @@ class TextToVideo:
         folder = Path(model) if identity is None else snapshot(identity, PATTERNS, '"checkpoint"')
         return cls(folder, runtime, scheduler, temporal_decoder)
 
-    def videos(
-        self,
-        wanted: Sequence[Wanted],
-        *,
-        frames: int = 16,
-        height: int = 512,
-        width: int = 512,
-        steps: int = 50,
-        guidance: float = 7.5,
-        decode_chunk: int = 16,
-        each_step: Callable[[int, int], None] | None = None,
-    ) -> Iterator[Video]:
-        """The videos in order, each as soon as it is made; of 1 frame, pictures.
-
-        All prompts are encoded first, and the text encoder is dropped before the other networks load. `each_step` hears
-        the number of the video and of its step; `decode_chunk` is how many frames are decoded together.
-        """
-        self._require(frames, height, width)
+    def ready(self, wanted: Sequence[Wanted], making: Making) -> "VideoMaker":
+        """What makes the wanted videos. Their prompts are encoded, and the text encoder is dropped before the other
+        networks load."""
+        self._require(making)
         with torch.inference_mode():
             told = self._encoded(wanted)
         self.runtime.release_memory()
-        pipeline = self._pipeline(frames)
-        for number, (each, words) in enumerate(zip(wanted, told, strict=True)):
-            with torch.inference_mode():
-                latents = self._denoised(
-                    pipeline, each, words, (frames, height, width), steps, guidance, number, each_step
-                )
-                yield self._decoded(pipeline, latents, decode_chunk)
+        return VideoMaker(self._pipeline(making.frames), told, making, self.runtime)
 
-    def _require(self, frames: int, height: int, width: int) -> None:
+    def videos(self, wanted: Sequence[Wanted], making: Making) -> Iterator[Video]:
+        """The videos in order, each as soon as it is made."""
+        maker = self.ready(wanted, making)
+        for each in wanted:
+            yield maker.make(each)
+
+    def _require(self, making: Making) -> None:
         index = self.folder / "model_index.json"
         if not index.is_file():
             raise MissingFileError(f"{index}: was not found. Name a folder that diffusers' LattePipeline was saved to.")
@@ -117,14 +121,14 @@ class TextToVideo:
         blocks = read_settings(self.folder / "vae" / "config.json")["block_out_channels"]
         patch = read_settings(self.folder / "transformer" / "config.json")["patch_size"]
         side = int(2 ** (len(blocks) - 1) * patch)
-        if frames < 1 or height % side or width % side:
+        if making.frames < 1 or making.height % side or making.width % side:
             raise ModelError(
-                f"{self.folder}: makes videos of one frame or more, whose sides {side} divides; {frames} of "
-                f"{width}×{height} were asked for."
+                f"{self.folder}: makes videos of one frame or more, whose sides {side} divides; {making.frames} of "
+                f"{making.width}×{making.height} were asked for."
             )
 
-    def _encoded(self, wanted: Sequence[Wanted]) -> list[tuple[Tensor, Tensor]]:
-        """For each video the states of its prompt and of what it shall not show, on the CPU."""
+    def _encoded(self, wanted: Sequence[Wanted]) -> Told:
+        """The prompts' states, on the CPU."""
         import diffusers
         from transformers import T5EncoderModel, T5Tokenizer
 
@@ -139,14 +143,12 @@ class TextToVideo:
         encoder = load_network(T5EncoderModel, self.folder / "text_encoder", dtype).to(device)
         kind: Any = diffusers.LattePipeline
         pipeline = kind(tokenizer, encoder, None, None, None)
-        cache: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
-        for each in wanted:
-            key = (each.prompt, each.negative)
-            if key not in cache:
-                # One at a time: in a batch, diffusers masks a prompt's padding instead of cutting it off.
-                states = pipeline.encode_prompt(each.prompt, negative_prompt=each.negative, device=device)
-                cache[key] = (states[0].cpu(), states[1].cpu())
-        return [cache[each.prompt, each.negative] for each in wanted]
+        told: Told = {}
+        for prompt, negative in dict.fromkeys((each.prompt, each.negative) for each in wanted):
+            # One at a time: in a batch, diffusers masks a prompt's padding instead of cutting it off.
+            states = pipeline.encode_prompt(prompt, negative_prompt=negative, device=device)
+            told[prompt, negative] = (states[0].cpu(), states[1].cpu())
+        return told
 
     def _pipeline(self, frames: int) -> Any:
         """Denoiser, scheduler and decoder."""
@@ -181,55 +183,58 @@ class TextToVideo:
         with _scheduling():
             return getattr(diffusers, name).from_config(plain)
 
-    def _denoised(
-        self,
-        pipeline: Any,
-        wanted: Wanted,
-        words: tuple[Tensor, Tensor],
-        size: tuple[int, int, int],
-        steps: int,
-        guidance: float,
-        number: int,
-        each_step: Callable[[int, int], None] | None,
-    ) -> Tensor:
-        frames, height, width = size
+
+@dataclass(frozen=True)
+class VideoMaker:
+    """Makes videos whose prompts it was told."""
+
+    pipeline: Any
+    told: Told
+    making: Making
+    runtime: Runtime
+
+    @torch.inference_mode()
+    def make(self, wanted: Wanted, each_step: EachStep | None = None) -> Video:
+        making, (words, others) = self.making, self.told[wanted.prompt, wanted.negative]
         dtype, device = self.runtime.torch_dtype(), self.runtime.torch_device()
         random = torch_generator(wanted.seed, "text_to_video")
         # In float32 whatever the networks' precision, so that a seed means the same noise.
-        scale = pipeline.vae_scale_factor
-        shape = (1, pipeline.transformer.config.in_channels, frames, height // scale, width // scale)
-        noise = torch.randn(shape, generator=random)
+        scale = self.pipeline.vae_scale_factor
+        size = (making.frames, making.height // scale, making.width // scale)
+        noise = torch.randn((1, self.pipeline.transformer.config.in_channels, *size), generator=random)
 
-        def told(_pipeline: Any, step: int, _t: Any, _tensors: Any) -> dict[str, Any]:
+        def step_done(_pipeline: Any, step: int, _t: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             if each_step is not None:
-                each_step(number, step)
+                each_step(step, tensors["latents"])
             return {}
 
         with _scheduling():
-            latents: Tensor = pipeline(
+            latents: Tensor = self.pipeline(
                 negative_prompt=None,
-                prompt_embeds=words[0].to(device, dtype),
-                negative_prompt_embeds=words[1].to(device, dtype),
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                video_length=frames,
-                height=height,
-                width=width,
+                prompt_embeds=words.to(device, dtype),
+                negative_prompt_embeds=others.to(device, dtype),
+                num_inference_steps=making.steps,
+                guidance_scale=making.guidance,
+                video_length=making.frames,
+                height=making.height,
+                width=making.width,
                 latents=noise.to(dtype),
                 generator=random,
-                enable_temporal_attentions=frames > 1,
+                enable_temporal_attentions=making.frames > 1,
                 output_type="latent",
-                callback_on_step_end=told,
+                callback_on_step_end=step_done,
             ).frames
         if not bool(torch.isfinite(latents).all()):
             raise ModelError(
                 'The networks\' numbers overflowed (NaN or infinite). Set "dtype" to "float32" or "bfloat16".'
             )
-        return latents
+        return self.decode(latents)
 
-    @staticmethod
-    def _decoded(pipeline: Any, latents: Tensor, chunk: int) -> Video:
-        pixels: Tensor = pipeline.decode_latents(latents, latents.shape[2], decode_chunk_size=chunk)
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Video:
+        """One video from its latents, at the end or on the way."""
+        chunk = self.making.decode_chunk
+        pixels: Tensor = self.pipeline.decode_latents(latents, latents.shape[2], decode_chunk_size=chunk)
         levels = ((pixels[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1) * 255).round()
         return levels.to(torch.uint8).cpu().numpy()
 

@@ -1,5 +1,7 @@
 """Published checkpoints: what they say of their network, and what is said of those of another."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +147,11 @@ def test_a_config_that_is_no_network_is_refused(keys: dict[str, Any], words: str
 def test_a_shape_that_does_not_fit_is_refused(keys: dict[str, Any], shape: VideoShape, words: str) -> None:
     with pytest.raises(DiffSynthError, match=words):
         LatteConfig(**keys).build(shape, Condition(), learned_sigma=False)
+
+
+def test_configs_of_networks_and_objectives_need_no_torch() -> None:
+    code = (
+        "import sys; import diffsynth.models; from diffsynth.diffusion.objective import DiffusionConfig; "
+        "DiffusionConfig(); diffsynth.models.LatteConfig(size='XL/2'); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,7 +17,7 @@ from tiny_latte import FRAMES, SENTENCES, SIDE, save_tiny_latte
 from transformers import T5EncoderModel
 
 from diffsynth.errors import MissingFileError, ModelError
-from diffsynth.models.latte_pipeline import TEMPORAL_DECODER, TextScheduler, TextToVideo, Video, Wanted
+from diffsynth.models.latte_pipeline import TEMPORAL_DECODER, Making, TextScheduler, TextToVideo, Video, Wanted
 from diffsynth.runtime import Runtime, torch_generator
 
 RUNTIME = Runtime("cpu", "float32", 1)
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(folder: Path, wanted: Sequence[Wanted], frames: int = FRAMES, **keys: Any) -> list[Video]:
     options = {key: keys.pop(key) for key in ("scheduler", "temporal_decoder") if key in keys}
     maker = TextToVideo.of(str(folder), RUNTIME, **options)
-    return list(maker.videos(wanted, frames=frames, height=SIDE, width=SIDE, steps=STEPS, **keys))
+    return list(maker.videos(wanted, Making(frames, SIDE, SIDE, STEPS, **keys)))
 
 
 def diffusers_own(folder: Path, wanted: Wanted, frames: int, *, temporal: bool, guidance: float) -> Video:
@@ -111,16 +111,15 @@ def test_steps_are_told_and_the_encoder_is_gone_by_then(folder: Path, monkeypatc
         encoders.append(weakref.ref(self))
 
     monkeypatch.setattr(T5EncoderModel, "__init__", watched)
-    steps: list[tuple[int, int]] = []
-
-    def told(number: int, step: int) -> None:
-        gc.collect()
-        assert all(each() is None for each in encoders)
-        steps.append((number, step))
-
-    made(folder, [Wanted(SENTENCES[0], 0), Wanted(SENTENCES[1], 0)], each_step=told)
+    wanted = [Wanted(SENTENCES[0], 0), Wanted(SENTENCES[1], 0)]
+    maker = TextToVideo(folder, RUNTIME).ready(wanted, Making(FRAMES, SIDE, SIDE, STEPS))
+    gc.collect()
     assert encoders
-    assert steps == [(number, step) for number in range(2) for step in range(STEPS)]
+    assert all(each() is None for each in encoders)
+    steps: list[tuple[int, Video]] = []
+    video = maker.make(wanted[1], lambda step, latents: steps.append((step, maker.decode(latents))))
+    assert [step for step, _ in steps] == [*range(STEPS)]
+    np.testing.assert_array_equal(steps[-1][1], video)
 
 
 def test_what_is_no_text_to_video_checkpoint_is_said(folder: Path, tmp_path: Path) -> None:
@@ -130,4 +129,4 @@ def test_what_is_no_text_to_video_checkpoint_is_said(folder: Path, tmp_path: Pat
     with pytest.raises(ModelError, match='is a "StableDiffusionPipeline"'):
         made(tmp_path, [Wanted("x", 0)])
     with pytest.raises(ModelError, match="whose sides 8 divides; 4 of 32×36"):
-        list(TextToVideo(folder, RUNTIME).videos([Wanted("x", 0)], frames=4, height=36, width=32))
+        TextToVideo(folder, RUNTIME).ready([Wanted("x", 0)], Making(4, 36, 32))
