@@ -181,6 +181,23 @@ def test_checkpointing_changes_nothing(conditioning: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_half_precision_says_nearly_the_same(variant: str) -> None:
+    x, t = videos(2, FRAMES + 1).float(), torch.tensor([10.0, 900.0])
+    for kind, conditioning in product(CONDITIONS, ("s_adaln", "all_tokens")):
+        built = network(kind, variant=variant, conditioning=conditioning)
+        for parameter in built.parameters():
+            parameter.data *= 0.3 if parameter.requires_grad else 1
+        cond = conditions(kind, 2, 2)
+        cond = cond.float() if kind == "text" and cond is not None else cond
+        full = built(x, t, cond, 1)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = built(x, t, cond, 1)
+        half.float().square().mean().backward()
+        # bfloat16 has 8 bits; errors of a dozen layers add up.
+        assert (half - full).abs().max() < 0.1 * full.abs().max()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("shape", [VideoShape(1, 1, 4, 4), VideoShape(7, 3, 2, 10)])
 def test_any_number_of_frames_and_any_rectangle(variant: str, shape: VideoShape) -> None:
     built = network("none", shape, learned=False, variant=variant).double()
