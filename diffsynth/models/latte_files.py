@@ -110,12 +110,19 @@ def _described(path: Path, weights: Mapping[str, Tensor], heads: int | None) -> 
     if side * side != places:
         raise ModelError(f"{path}: its pos_embed is for {places} patches, which form no square.")
     depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
-    labels = weights.get("y_embedder.embedding_table.weight")
-    condition = Condition() if labels is None else Condition("class", num_classes=len(labels) - 1)
+    condition = _condition(weights)
     shape = VideoShape(int(weights["temp_embed"].shape[1]), channels, side * patch, side * patch)
     learned = len(weights["final_layer.linear.weight"]) == 2 * channels * patch**2
     config = LatteConfig(hidden=hidden, depth=depth, heads=heads, patch=patch)
     return PublishedLatte(config, shape, condition, learned, dict(weights))
+
+
+def _condition(weights: Mapping[str, Tensor]) -> Condition:
+    labels = weights.get("y_embedder.embedding_table.weight")
+    if labels is not None:
+        return Condition("class", num_classes=len(labels) - 1)
+    words = weights.get("text_embedding_projection.1.weight")
+    return Condition() if words is None else Condition("text", text_dim=int(words.shape[1]))
 
 
 def _some(names: list[str]) -> str:

@@ -29,7 +29,9 @@ def published(condition: Condition, **keys: Any) -> Latte:
     return built
 
 
-@pytest.mark.parametrize("condition", [Condition(), Condition("class", num_classes=101)])
+@pytest.mark.parametrize(
+    "condition", [Condition(), Condition("class", num_classes=101), Condition("text", text_dim=10)]
+)
 def test_an_official_file_loads_unchanged(tmp_path: Path, condition: Condition) -> None:
     averaged, trained = published(condition), published(condition)
     torch.save({"ema": averaged.state_dict(), "model": trained.state_dict()}, tmp_path / "ucf101.pt")
