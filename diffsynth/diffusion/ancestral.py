@@ -15,34 +15,35 @@ NATS_PER_BIT = math.log(2.0)
 
 @dataclass(frozen=True)
 class Posterior:
-    """What is known of the point before, told x and the video: a Gaussian around kept · x + taken · x0.
+    """What is known of the point before, told x and the video: a Gaussian around kept · x + taken · x0."""
 
-    `signal` and `before` are α² of the two points, float64, of any shape that broadcasts.
-    """
+    kept: Tensor
+    taken: Tensor
+    log_least: Tensor
+    """Log of the variance where the video is known: the least that the step can have."""
+    log_most: Tensor
+    """Log of the variance where the video is itself white noise."""
 
-    signal: Tensor
-    before: Tensor
+    @classmethod
+    def of(cls, signal: Tensor, before: Tensor) -> "Posterior":
+        """Between points whose α² are `signal` and `before`."""
+        step, rest = 1 - signal / before, 1 - signal
+        kept = (signal / before).sqrt() * (1 - before) / rest
+        return cls(kept, before.sqrt() * step / rest, (step * (1 - before) / rest).log(), step.log())
 
-    @property
-    def beta(self) -> Tensor:
-        """The most variance that the step can have: of video that is itself white noise."""
-        return 1 - self.signal / self.before
-
-    @property
-    def variance(self) -> Tensor:
-        """The least: where the video is known."""
-        return self.beta * (1 - self.before) / (1 - self.signal)
+    def at(self, index: Tensor, like: Tensor) -> "Posterior":
+        """Of the steps (B) among many, to broadcast over videos like these."""
+        beside = (...,) + (None,) * (like.ndim - 1)
+        tables = (self.kept, self.taken, self.log_least, self.log_most)
+        return Posterior(*(each.to(like)[index][beside] for each in tables))
 
     def mean(self, x: Tensor, clean: Tensor) -> Tensor:
-        kept = (self.signal / self.before).sqrt() * (1 - self.before) / (1 - self.signal)
-        taken = self.before.sqrt() * self.beta / (1 - self.signal)
-        return kept.to(x.dtype) * x + taken.to(x.dtype) * clean
+        return self.kept.to(x.dtype) * x + self.taken.to(x.dtype) * clean
 
-
-def log_variance(least: Tensor, most: Tensor, said: Tensor) -> Tensor:
-    """Between log `least` and log `most`, where -1 … 1 of the network says."""
-    share = (said + 1) / 2
-    return share * most.log().to(said.dtype) + (1 - share) * least.log().to(said.dtype)
+    def log_variance(self, said: Tensor) -> Tensor:
+        """From `log_least` to `log_most`, where -1 … 1 of the network says."""
+        share = (said + 1) / 2
+        return share * self.log_most.to(said.dtype) + (1 - share) * self.log_least.to(said.dtype)
 
 
 def divergence(mean: Tensor, log_var: Tensor, other_mean: Tensor, other_log_var: Tensor) -> Tensor:

@@ -94,19 +94,18 @@ class Discrete:
 
     def draw(self, u: Tensor) -> Drawn:
         count = len(self.signals)
-        index = (u.double() * count).long().clamp(max=count - 1)
-        signal = torch.from_numpy(self.signals).to(u.device)[index]
-        return Drawn((index * (TIMESTEPS / count)).float(), signal.sqrt().float(), (1 - signal).sqrt().float(), index)
-
-    def posterior(self, index: Tensor, like: Tensor) -> tuple[Posterior, Tensor]:
-        """Of the steps down from points (B), and the least variances that have a logarithm: at the first point, where
-        there is none, that of the second."""
-        signal, before = (
-            torch.from_numpy(each).to(like.device)[:, *(None,) * (like.ndim - 1)]
-            for each in (self.signals, self.before)
+        index = (u * count).long().clamp(max=count - 1)
+        alpha, sigma = (
+            torch.from_numpy(np.sqrt(each).astype(np.float32)).to(u.device)[index]
+            for each in (self.signals, 1 - self.signals)
         )
-        least = Posterior(signal, before).variance[index.clamp(min=1)]
-        return Posterior(signal[index], before[index]), least
+        return Drawn(index * (TIMESTEPS / count), alpha, sigma, index)
+
+    def posterior(self) -> Posterior:
+        """Of each step down. The first point's least variance has no logarithm; its neighbour's stands for it."""
+        found = Posterior.of(torch.from_numpy(self.signals), torch.from_numpy(self.before))
+        found.log_least[0] = found.log_least[1] if len(self.signals) > 1 else found.log_most[0]
+        return found
 
     def levels(self, steps: int, *, multistep: bool = False) -> list[Level]:
         count = len(self.signals)
@@ -129,15 +128,15 @@ class Flow:
     shift: float = 1.0
 
     def draw(self, u: Tensor) -> Drawn:
-        t = u.double()
+        t = u.float()
         if self.time == "logit_normal":
             t = torch.special.ndtri(t).sigmoid()
-        t = (self.shift * t / (1 + (self.shift - 1) * t)).float()
+        t = self.shift * t / (self.shift * t + (1 - t))
         return Drawn(t * TIMESTEPS, 1 - t, t)
 
     def levels(self, steps: int, *, multistep: bool = False) -> list[Level]:
         times = np.linspace(1, 0, steps + 1)
-        times = self.shift * times / (1 + (self.shift - 1) * times)
+        times = self.shift * times / (self.shift * times + (1 - times))
         return [Level(t * TIMESTEPS, 1 - t, t) for t in times.tolist()]
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from diffsynth.diffusion.ancestral import NATS_PER_BIT, Posterior, divergence, log_variance, picture_cost
+from diffsynth.diffusion.ancestral import NATS_PER_BIT, Posterior, divergence, picture_cost
 from diffsynth.diffusion.objective import SOLVERS, SolverName, Target
 from diffsynth.diffusion.paths import Discrete, Drawn, Level, NoisePath, asked, meant, min_snr_weight
 from diffsynth.diffusion.schedule import Step
@@ -67,10 +67,9 @@ class Objective:
         1000. The mean is held, so that only the variance learns from it."""
         assert isinstance(self.path, Discrete)
         assert drawn.index is not None
-        posterior, least = self.path.posterior(drawn.index, x)
-        log_var = log_variance(least, posterior.beta, spread)
-        mean = posterior.mean(x, implied)
-        cost = divergence(posterior.mean(x, clean), least.log().to(x.dtype), mean, log_var)
+        posterior = self.path.posterior().at(drawn.index, x)
+        log_var, mean = posterior.log_variance(spread), posterior.mean(x, implied)
+        cost = divergence(posterior.mean(x, clean), posterior.log_least, mean, log_var)
         first = _beside(drawn.index == 0, x)
         cost = torch.where(first, picture_cost(clean, mean, log_var), cost)
         return _mean(cost) / NATS_PER_BIT * (len(self.path.signals) / 1000)
@@ -125,14 +124,11 @@ class Walk:
         last = len(self.levels) - 2
         for index, (level, following) in enumerate(pairwise(self.levels)):
             clean, spread = self._seen(x, level)
-            posterior = Posterior(*(torch.tensor(each.signal, dtype=torch.float64) for each in (level, following)))
+            posterior = Posterior.of(*(torch.tensor(each.signal, dtype=torch.float64) for each in (level, following)))
             mean = posterior.mean(x / level.size, clean)
             if index < last:
-                if spread is None:
-                    deviation = posterior.variance.sqrt().to(x.dtype)
-                else:
-                    deviation = torch.exp(0.5 * log_variance(posterior.variance, posterior.beta, spread))
-                mean = mean + deviation * noise_at(index)
+                log_var = posterior.log_least.to(x.dtype) if spread is None else posterior.log_variance(spread)
+                mean = mean + torch.exp(0.5 * log_var) * noise_at(index)
             x = mean * following.size
             self.each_step(index, x)
         return x
