@@ -38,6 +38,8 @@ class RunFolder:
     record: dict[str, Any]
     settings: dict[str, Any]
     """The resolved config, for those who write it into what they make."""
+    leads: bool = True
+    """Whether this process keeps the record. Others that share the work only read it."""
 
     @property
     def is_complete(self) -> bool:
@@ -80,6 +82,8 @@ class RunFolder:
         shutil.rmtree(self.path / WORK, ignore_errors=True)
 
     def save(self) -> None:
+        if not self.leads:
+            return
         with disk.disk_errors(self.path):
             disk.write_json(self.path / RECORD, self.record)
 

@@ -46,7 +46,7 @@ def draw(ends: Floats, centres: Floats, thickness: float, height: int, width: in
         share = np.clip(((points - start) @ along) / max(float(along @ along), 1e-12), 0, 1)
         away = points - start - share[..., None] * along
         np.minimum(nearest, (away**2).sum(-1), out=nearest)
-    return np.clip(thickness / 2 + 0.5 - np.sqrt(nearest), 0, 1)
+    return np.asarray(np.clip(thickness / 2 + 0.5 - np.sqrt(nearest), 0, 1))
 
 
 def bounced(start: float, speed: float, room: float, frames: int) -> Floats:
@@ -54,4 +54,4 @@ def bounced(start: float, speed: float, room: float, frames: int) -> Floats:
     if room <= 0:
         return np.zeros(frames)
     way = (start + room + speed * np.arange(frames)) % (4 * room)
-    return np.where(way > 2 * room, 4 * room - way, way) - room
+    return np.asarray(np.where(way > 2 * room, 4 * room - way, way) - room)
