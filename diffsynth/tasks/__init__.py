@@ -5,6 +5,7 @@ from diffsynth.tasks.interpolate import InterpolateConfig
 from diffsynth.tasks.measure import MeasureConfig
 from diffsynth.tasks.smooth import SmoothConfig
 from diffsynth.tasks.stylize import StylizeConfig
+from diffsynth.tasks.train import TrainConfig
 from diffsynth.tasks.transcode import TranscodeConfig
 
 DEFAULT_TASK = "stylize"
@@ -16,6 +17,7 @@ TASKS: dict[str, type[Runnable]] = {
     "interpolate": InterpolateConfig,
     "measure": MeasureConfig,
     "transcode": TranscodeConfig,
+    "train": TrainConfig,
 }
 
 __all__ = ["DEFAULT_TASK", "TASKS", "Prediction", "Runnable", "Task"]

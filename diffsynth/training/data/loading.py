@@ -19,8 +19,7 @@ class Batch:
     indices: tuple[int, ...]
     pixels: Tensor
     """(B, F + I, H, W, C) uint8."""
-    labels: Tensor | None
-    """(B, 1 + I), or None where some have none."""
+    labels: tuple[tuple[int | None, ...], ...]
     captions: tuple[tuple[str | None, ...], ...]
     troubles: tuple[Trouble, ...]
 
@@ -29,12 +28,10 @@ class Batch:
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    labels = [each.labels for each in examples]
-    whole = all(label is not None for row in labels for label in row)
     return Batch(
         tuple(each.index for each in examples),
         torch.stack([torch.from_numpy(each.pixels) for each in examples]),
-        torch.tensor(labels) if whole else None,
+        tuple(each.labels for each in examples),
         tuple(each.captions for each in examples),
         tuple(trouble for each in examples for trouble in each.troubles),
     )
