@@ -3,6 +3,7 @@
 from diffsynth.tasks.base import Prediction, Runnable, Task
 from diffsynth.tasks.interpolate import InterpolateConfig
 from diffsynth.tasks.measure import MeasureConfig
+from diffsynth.tasks.sample import SampleConfig
 from diffsynth.tasks.smooth import SmoothConfig
 from diffsynth.tasks.stylize import StylizeConfig
 from diffsynth.tasks.train import TrainConfig
@@ -18,6 +19,7 @@ TASKS: dict[str, type[Runnable]] = {
     "measure": MeasureConfig,
     "transcode": TranscodeConfig,
     "train": TrainConfig,
+    "sample": SampleConfig,
 }
 
 __all__ = ["DEFAULT_TASK", "TASKS", "Prediction", "Runnable", "Task"]

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from diffsynth.config import Contradiction, ModelRef
+from diffsynth.config import Contradiction, ModelRef, OptionalPath
 from diffsynth.config.fields import hub_id
 from diffsynth.diffusion.objective import DiffusionConfig
 from diffsynth.errors import ConfigError
@@ -21,9 +21,12 @@ from diffsynth.training.conditions import ClassConditionConfig, ConditionConfig,
 from diffsynth.training.data import ClipSet, DatasetConfig
 from diffsynth.training.data.files import FilesConfig
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
-from diffsynth.training.facts import weights_file
+from diffsynth.training.facts import checkpoints, weights_file
 from diffsynth.training.settings import TrainSettings
 from diffsynth.training.video_model import SpaceName, VideoModelConfig
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MOST_READERS = 4
 
@@ -51,7 +54,7 @@ class TrainConfig(Runnable):
     """The noise, and what the network answers."""
     train: TrainSettings = TrainSettings()
     """Batches, steps, the optimizer, and what is kept and shown on the way."""
-    pretrained: ModelRef | None = None
+    pretrained: OptionalPath = None
     """Weights to start from: the folder of a training run, a safetensors file, or an official Latte `.pt`. What fits by
     name and shape is taken, the rest is told."""
 
@@ -76,8 +79,7 @@ class TrainConfig(Runnable):
                 )
 
     def inputs(self) -> dict[str, Path]:
-        local = self.pretrained is not None and hub_id(self.pretrained) is None
-        return {"pretrained": weights_file(Path(str(self.pretrained)))} if local else {}
+        return {} if self.pretrained is None else {"pretrained": weights_file(self.pretrained)}
 
     def predict(self) -> Prediction:
         clips = self.clips()
@@ -90,7 +92,7 @@ class TrainConfig(Runnable):
         if clips.classes:
             remarks.append(f"{len(clips.classes)} classes.")
         encoder = self.condition.encoder if isinstance(self.condition, TextConditionConfig) else None
-        hubs = (hub_id(each) for each in (self.vae, encoder, self.pretrained) if each is not None)
+        hubs = (hub_id(each) for each in (self.vae, encoder) if each is not None)
         downloads = tuple(each for each in hubs if each is not None and not is_cached(each))
         return Prediction(self.dataset.frames, height, width, None, None, downloads, tuple(remarks))
 
@@ -164,6 +166,9 @@ class Train:
             weights = sum(each.numel() for each in model.network.parameters())
             progress.note(f"{weights / 1e6:.3f} million weights, {len(self.clips)} clips.")
             stream = Stream(self.clips, settings.seed, config.dataset.images)
+            if config.pretrained is not None and not checkpoints(run.path):
+                for line in self._pretrain(model.network, inputs):
+                    progress.note(line)
             trainer = Trainer(model, stream, settings, run.path, self.runtime.world, workers=config.readers())
             trainer.resume()
             if trainer.done:
@@ -171,3 +176,8 @@ class Train:
             trainer.train(progress)
             run.note(steps=trainer.done, parameters=weights, clips=len(self.clips))
             return [trainer.finish(), run.path / METRICS]
+
+    def _pretrain(self, network: "nn.Module", inputs: Mapping[str, Path]) -> list[str]:
+        from diffsynth.training.loading_model import averaged, start_from
+
+        return start_from(network, averaged(inputs["pretrained"])).words()

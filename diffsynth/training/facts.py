@@ -51,7 +51,7 @@ def forget_all_but(run: Path, keep: int) -> None:
 
 
 def weights_file(place: Path) -> Path:
-    """The weights in a file or in the folder of a training run: the finished ones, else those of the last checkpoint."""
+    """The weights in a file or the folder of a training run: the finished ones, else those of the last checkpoint."""
     if place.is_file():
         return place
     if (place / FINAL).is_file():

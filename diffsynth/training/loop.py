@@ -23,9 +23,10 @@ from diffsynth.training.journal import Journal
 from diffsynth.training.network import Trained
 from diffsynth.training.optimizer import Average, adamw, learning_rate
 from diffsynth.training.pictures import grid
-from diffsynth.training.sampling import SamplePlan, Wish, draw
+from diffsynth.training.sampling import SamplePlan, draw
 from diffsynth.training.settings import TrainSettings
 from diffsynth.training.video_model import VideoModel
+from diffsynth.training.wishes import Wish
 from diffsynth.world import World
 
 GRIDS = "grids"

@@ -1,7 +1,7 @@
 """Drawing videos from a model. Video i comes from (seed, i): neither its batch nor the number of processes matters."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -12,18 +12,10 @@ from diffsynth.diffusion.objective import SolverName
 from diffsynth.diffusion.process import Answer
 from diffsynth.runtime import torch_generator
 from diffsynth.training.video_model import VideoModel
+from diffsynth.training.wishes import Wish
 
 Watch = Callable[[int, Tensor], None]
 """Hears of each step: its index, and the videos on their way, in the network's space."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """One video to draw."""
-
-    index: int
-    label: int | None = None
-    prompt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +29,10 @@ class SamplePlan:
     """None: the one that suits the objective."""
     clip: bool = False
     """Hold what each step aims at within [-1, 1]: for pixels."""
+
+    def for_space(self, space: str) -> "SamplePlan":
+        """Pixels end within [-1, 1]; latents have no such bounds."""
+        return replace(self, clip=space == "pixel")
 
     def solver_for(self, model: VideoModel) -> SolverName:
         return self.solver or ("euler" if model.config.diffusion.objective == "flow" else "ddim")

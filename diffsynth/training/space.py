@@ -87,8 +87,19 @@ def levels(x: Tensor) -> Tensor:
     return (x.float() / 2 + 0.5).clamp(0, 1).mul(255).round().byte().permute(0, 1, 3, 4, 2).contiguous().cpu()
 
 
-def load_latent_space(reference: str, frames: int, height: int, width: int, runtime: Runtime) -> LatentSpace:
-    """The space of an autoencoder in diffusers' layout: its folder, a pipeline's folder with `vae/` in it, or an id."""
+@dataclass(frozen=True)
+class Autoencoder:
+    """What an autoencoder's folder says of it."""
+
+    folder: Path
+    channels: int
+    factor: int
+    """How many times smaller latents are than frames."""
+    scale: float
+
+
+def autoencoder(reference: str) -> Autoencoder:
+    """One in diffusers' layout: its folder, a pipeline's folder with `vae/` in it, or an id of the hub."""
     hub = hub_id(reference)
     folder = snapshot(hub, WEIGHTS, '"vae"') if hub else Path(reference)
     if (folder / "vae" / "config.json").is_file():
@@ -102,6 +113,16 @@ def load_latent_space(reference: str, frames: int, height: int, width: int, runt
             f'{reference}: is no autoencoder in diffusers\' layout ({problem}). "vae" is a folder with config.json and '
             'weights, a pipeline\'s folder with "vae" in it, or an id of the hub such as "stabilityai/sd-vae-ft-ema".'
         ) from None
+    return Autoencoder(folder, channels, factor, scale)
+
+
+def reduction(reference: str) -> int:
+    return autoencoder(reference).factor
+
+
+def load_latent_space(reference: str, frames: int, height: int, width: int, runtime: Runtime) -> LatentSpace:
+    found = autoencoder(reference)
+    factor = found.factor
     if height % factor or width % factor:
         raise ModelError(
             f'"size" is {height}×{width}, but {reference} makes frames smaller by {factor}: use multiples of it.'
@@ -110,8 +131,9 @@ def load_latent_space(reference: str, frames: int, height: int, width: int, runt
 
     device = runtime.torch_device()
     try:
-        network: Any = cast(Any, diffusers.AutoencoderKL).from_pretrained(folder, local_files_only=True)
+        network: Any = cast(Any, diffusers.AutoencoderKL).from_pretrained(found.folder, local_files_only=True)
     except (OSError, ValueError) as problem:
         raise ModelError(f"{reference}: its weights don't load: {problem}") from problem
     network = network.eval().requires_grad_(False).to(device)  # noqa: FBT003  torch's own name for it
-    return LatentSpace(VideoShape(frames, channels, height // factor, width // factor), device, network, scale)
+    shape = VideoShape(frames, found.channels, height // factor, width // factor)
+    return LatentSpace(shape, device, network, found.scale)

@@ -1,0 +1,206 @@
+"""`sample`: videos drawn from a trained model."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from diffsynth.config import Contradiction, ModelRef
+from diffsynth.config.fields import hub_id
+from diffsynth.diffusion.objective import SolverName
+from diffsynth.errors import ConfigError
+from diffsynth.hub import is_cached
+from diffsynth.progress import Progress
+from diffsynth.run_dir import RunFolder
+from diffsynth.runtime import Runtime
+from diffsynth.tasks.base import Prediction, Runnable, Task
+from diffsynth.training.conditions import ClassConditionConfig, TextConditionConfig, wrong_label
+from diffsynth.training.facts import facts_of, is_ours, weights_file
+from diffsynth.training.video_model import VideoModelConfig, described
+from diffsynth.training.wishes import Wish
+
+if TYPE_CHECKING:
+    from diffsynth.training.drawing import Drawer
+
+Format = Literal["mp4", "gif", "png"]
+Class = Annotated[int, Field(ge=0)] | str
+_CLASS = [{"type": "integer", "minimum": 0}, {"type": "string"}]
+PIPELINE = "model_index.json"
+"""What tells the folder of a pipeline of diffusers."""
+
+
+def _classes(value: Any) -> Any:
+    return (value,) if isinstance(value, int | str) and value != "all" else value
+
+
+def _texts(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class SampleConfig(Runnable):
+    """Draw videos from a trained model."""
+
+    USES_DEVICE: ClassVar[bool] = True
+    DISTRIBUTED: ClassVar[bool] = True
+    INPUT_KEY: ClassVar[str | None] = None
+
+    task: Literal["sample"] = "sample"
+    """Draw videos from a trained model."""
+    checkpoint: ModelRef
+    """The folder of a training run, one of its safetensors files, an official Latte `.pt`, or a `LattePipeline` of
+    diffusers: its folder, or an id of the hub."""
+    num_videos: Annotated[int, Field(ge=1, le=1_000_000)] = 16
+    """How many videos. Video i is the same whatever their number."""
+    labels: Annotated[
+        Literal["all"] | tuple[Class, ...] | None,
+        BeforeValidator(_classes),
+        Field(strict=False),
+        WithJsonSchema({"anyOf": [*_CLASS, {"type": "array", "items": {"anyOf": _CLASS}}, {"type": "null"}]}),
+    ] = None
+    """Classes of the videos: `"all"` in turn, one, or a list that is gone through again and again; by number or name.
+    Left out: all, where the model knows classes."""
+    prompts: Annotated[tuple[str, ...], BeforeValidator(_texts), Field(strict=False)] = ()
+    """Texts of the videos, one or a list that is gone through again and again; for models told by text."""
+    negative_prompt: str = ""
+    """What a `LattePipeline` is led away from."""
+    steps: Annotated[int, Field(ge=1, le=1000)] = 50
+    """Steps from noise to video."""
+    cfg_scale: Annotated[float, Field(ge=0, strict=False)] = 1.0
+    """Guidance by class or text; 1: none."""
+    solver: SolverName | None = None
+    """Left out: `euler` for flow matching, else `ddim`; for a `LattePipeline`, its own scheduler."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Video i is drawn from the seed and i alone."""
+    batch: Annotated[int, Field(ge=1)] = 8
+    """Videos drawn together."""
+    formats: Annotated[tuple[Format, ...], Field(strict=False)] = ("mp4",)
+    """`mp4` and `gif`: each video in `videos/`; `png`: the first ones as a grid. `strips/` holds every video lossless."""
+    fps: Annotated[float, Field(gt=0, le=1000, strict=False)] = 8.0
+    """Frames a second of mp4 and gif."""
+    enlarge: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many times larger mp4 and gif show each pixel."""
+    save_trajectory: bool = False
+    """Also write what each video looked like after each step, as videos in `trajectories/`."""
+    vae: ModelRef | None = None
+    """The autoencoder, where the checkpoint doesn't name it or it was moved."""
+    frames: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """For a `LattePipeline`: 1 draws pictures; left out, 16."""
+    size: Annotated[int, Field(ge=8, le=4096)] | None = None
+    """For a `LattePipeline`: side of the frames; left out, 512."""
+
+    @cached_property
+    def is_pipeline(self) -> bool:
+        return hub_id(self.checkpoint) is not None or (Path(self.checkpoint) / PIPELINE).is_file()
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if self.is_pipeline and not self.prompts:
+            yield Contradiction(("checkpoint", "prompts"), '"checkpoint" is a LattePipeline, which needs "prompts".')
+        if not self.is_pipeline:
+            for key in ("frames", "size", "negative_prompt"):
+                if getattr(self, key):
+                    yield Contradiction(("checkpoint", key), f'"{key}" is for a LattePipeline only. Leave it out.')
+        if self.labels is not None and self.prompts:
+            yield Contradiction(
+                ("labels", "prompts"), '"labels" and "prompts" are both given; a model takes one of them.'
+            )
+
+    def inputs(self) -> dict[str, Path]:
+        return {} if self.is_pipeline else {"checkpoint": weights_file(Path(self.checkpoint))}
+
+    def predict(self) -> Prediction:
+        if self.is_pipeline:
+            hub = hub_id(self.checkpoint)
+            size = self.size or 512
+            downloads = (hub,) if hub is not None and not is_cached(hub) else ()
+            return Prediction(self.num_videos * (self.frames or 16), size, size, None, None, downloads)
+        path = weights_file(Path(self.checkpoint))
+        if not is_ours(path):
+            return Prediction(None, 0, 0, None, remarks=("The size is in the checkpoint's weights.",))
+        facts = facts_of(path)
+        model = described(facts.model, str(path))
+        self.wishes(model)
+        height, width = model.size
+        frames = self.num_videos * model.frames
+        return Prediction(
+            frames,
+            height,
+            width,
+            frames * height * width * 3 * (1 + self.enlarge),
+            remarks=(f"The checkpoint is of step {facts.step}.",),
+        )
+
+    def wishes(self, model: VideoModelConfig | None) -> list[Wish]:
+        """What each video is told. `ConfigError` where the model takes no such thing; None: a `LattePipeline`."""
+        told = _told(self, model)
+        return [Wish(index, **told[index % len(told)]) for index in range(self.num_videos)]
+
+    def build(self, runtime: Runtime) -> Task:
+        from diffsynth.training.drawing import ModelDrawer
+        from diffsynth.training.sampling import SamplePlan
+
+        plan = SamplePlan(self.steps, self.seed, self.cfg_scale, self.solver)
+        drawer = ModelDrawer.load(Path(self.checkpoint), self.vae, plan, runtime)
+        return Sample(self, drawer, self.wishes(drawer.model.config), runtime)
+
+
+def _told(config: SampleConfig, model: VideoModelConfig | None) -> list[dict[str, Any]]:
+    """What videos are told, in the order that is gone through again and again."""
+    condition = model.condition if model is not None else None
+    if isinstance(condition, ClassConditionConfig) and model is not None:
+        if config.prompts:
+            raise ConfigError(['"prompts" are given, but the model is told classes. Use "labels".'])
+        names, count = model.classes, condition.num_classes
+        if config.labels in (None, "all"):
+            return [{"label": label} for label in range(count)]
+        return [{"label": _label(each, names, count)} for each in config.labels or ()]
+    if config.labels is not None:
+        raise ConfigError(['"labels" is given, but the model knows no classes. Leave it out.'])
+    if model is None or isinstance(condition, TextConditionConfig):
+        if not config.prompts:
+            raise ConfigError(['The model is told by text: give "prompts".'])
+        return [{"prompt": each} for each in config.prompts]
+    if config.prompts:
+        raise ConfigError(['"prompts" are given, but the model is told nothing. Leave them out.'])
+    return [{}]
+
+
+def _label(wanted: int | str, names: tuple[str, ...], count: int) -> int:
+    if isinstance(wanted, str):
+        if wanted not in names:
+            raise ConfigError([f'There is no class "{wanted}". Known: {", ".join(names) or f"0 to {count - 1}"}.'])
+        return names.index(wanted)
+    if wanted >= count:
+        raise ConfigError([wrong_label(wanted, count)])
+    return wanted
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The model, and what to draw from it."""
+
+    config: SampleConfig
+    drawer: "Drawer"
+    wishes: list[Wish]
+    runtime: Runtime
+
+    def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
+        from diffsynth.training.gallery import Gallery
+
+        config, world = self.config, self.runtime.world
+        gallery = Gallery(run.path, config.formats, config.fps, config.enlarge, trajectories=config.save_trajectory)
+        chunks = [self.wishes[start : start + config.batch] for start in range(0, len(self.wishes), config.batch)]
+        own = chunks[world.rank :: world.size]
+        left = [chunk for chunk in own if not all(gallery.holds(each.index) for each in chunk)]
+        done, total = sum(map(len, own)) - sum(map(len, left)), sum(map(len, own))
+        with run.timed("sample"), progress.stage("sample", total, done, unit="videos") as stage:
+            for chunk in left:
+                # All of a chunk even where some of it is there: a video's last bit may hang on its neighbours.
+                videos = self.drawer.draw(chunk, gallery.watch(chunk))
+                for wish, video in zip(chunk, videos, strict=True):
+                    gallery.keep(wish.index, video)
+                stage.advance(len(chunk))
+        world.wait()
+        return gallery.finish(self.wishes, self.drawer.classes, self.drawer.frames) if run.leads else []
