@@ -1,6 +1,7 @@
 """Tasks: what a config's `"task"` may be. One file each; to add one is to add a file and a line here."""
 
 from diffsynth.tasks.base import Prediction, Runnable, Task
+from diffsynth.tasks.evaluate import EvaluateConfig
 from diffsynth.tasks.interpolate import InterpolateConfig
 from diffsynth.tasks.measure import MeasureConfig
 from diffsynth.tasks.sample import SampleConfig
@@ -20,6 +21,7 @@ TASKS: dict[str, type[Runnable]] = {
     "transcode": TranscodeConfig,
     "train": TrainConfig,
     "sample": SampleConfig,
+    "evaluate": EvaluateConfig,
 }
 
 __all__ = ["DEFAULT_TASK", "TASKS", "Prediction", "Runnable", "Task"]

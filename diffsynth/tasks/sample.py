@@ -77,7 +77,7 @@ class SampleConfig(Runnable):
     batch: Annotated[int, Field(ge=1)] = 8
     """Videos drawn together."""
     formats: Annotated[tuple[Format, ...], Field(strict=False)] = ("mp4",)
-    """`mp4` and `gif`: each video in `videos/`; `png`: the first ones as a grid. `strips/` holds every video lossless."""
+    """`mp4` and `gif`: each video in `videos/`; `png`: a grid of the first. `strips/` holds all of them lossless."""
     fps: Annotated[float, Field(gt=0, le=1000, strict=False)] = 8.0
     """Frames a second of mp4 and gif."""
     enlarge: Annotated[int, Field(ge=1, le=64)] = 1

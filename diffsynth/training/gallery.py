@@ -17,11 +17,12 @@ from diffsynth import disk
 from diffsynth.images import read_image, write_png
 from diffsynth.training.data.example import Pixels
 from diffsynth.training.pictures import frames_of, grid, rgb, strip
+from diffsynth.training.samples import LIST, STRIPS
 from diffsynth.training.wishes import Wish
 from diffsynth.video.options import Codec, VideoOptions
 from diffsynth.video.write import write_video
 
-STRIPS, VIDEOS, TRAJECTORIES, GRID, LIST = "strips", "videos", "trajectories", "grid.png", "samples.json"
+VIDEOS, TRAJECTORIES, GRID = "videos", "trajectories", "grid.png"
 GRID_ROWS = 20
 CODECS: dict[str, Codec] = {"mp4": "h264", "gif": "gif"}
 
