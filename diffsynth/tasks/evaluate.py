@@ -51,9 +51,9 @@ class EvaluateConfig(Runnable):
         if "fvd" in self.metrics and self.i3d is None:
             yield Contradiction(
                 ("metrics", "i3d"),
-                '"metrics" names "fvd", but "i3d" names no network, and none comes with diffsynth or is fetched: FVD is '
-                'the distance by one certain I3D. Give its TorchScript file as "i3d", or use "frechet_random_conv3d", '
-                "which needs none.",
+                '"metrics" names "fvd", but "i3d" names no network, and none comes with diffsynth or is fetched: FVD '
+                'is the distance by one certain I3D. Give its TorchScript file as "i3d", or use '
+                '"frechet_random_conv3d", which needs none.',
             )
         if self.i3d is not None and "fvd" not in self.metrics:
             yield Contradiction(("metrics", "i3d"), '"i3d" is given, but "metrics" doesn\'t name "fvd".')

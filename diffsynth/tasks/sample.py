@@ -55,9 +55,8 @@ class SampleConfig(Runnable):
     num_videos: Annotated[int, Field(ge=1, le=1_000_000)] = 16
     """How many videos. Video i is the same whatever their number."""
     labels: Annotated[
-        Literal["all"] | tuple[Class, ...] | None,
+        Literal["all"] | Annotated[tuple[Class, ...], Field(strict=False)] | None,
         BeforeValidator(_classes),
-        Field(strict=False),
         WithJsonSchema({"anyOf": [*_CLASS, {"type": "array", "items": {"anyOf": _CLASS}}, {"type": "null"}]}),
     ] = None
     """Classes of the videos: `"all"` in turn, one, or a list that is gone through again and again; by number or name.

@@ -70,9 +70,10 @@ def _pixels(sample: Listed, wanted: ClipSetConfig) -> Pixels:
         )
     frames = frames_of(read_image(sample.path)[0], sample.frames, 3)
     if frames.shape[1:3] != (height, width):
+        found = "×".join(map(str, frames.shape[1:3]))
         raise MediaError(
-            f'{sample.path}: its frames are {frames.shape[1]}×{frames.shape[2]}, but "dataset.size" is {height}×{width}. Set '
-            "it to what the samples have."
+            f'{sample.path}: its frames are {found}, but "dataset.size" is {height}×{width}. Set it to what the samples '
+            "have."
         )
     return as_channels(frames, wanted.frame_channels)
 
