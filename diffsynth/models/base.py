@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ConditionKind = Literal["none", "class", "text"]
+TextScheduler = Literal[
+    "checkpoint", "ddpm", "ddim", "pndm", "euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2s", "deis", "unipc"
+]
+"""What a `LattePipeline` may be sampled with; `checkpoint` is the one in its folder."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,15 +15,12 @@ from torch import Tensor
 from diffsynth.config.fields import hub_id
 from diffsynth.errors import MissingFileError, ModelError
 from diffsynth.hub import snapshot
+from diffsynth.models.base import TextScheduler
 from diffsynth.models.positions import temporal_table
 from diffsynth.runtime import Runtime, torch_generator
 from diffsynth.sd.layout import read_settings
 from diffsynth.sd.load import load_network
 
-TextScheduler = Literal[
-    "checkpoint", "ddpm", "ddim", "pndm", "euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2s", "deis", "unipc"
-]
-"""`checkpoint` is the one in the folder."""
 KINDS: dict[TextScheduler, str] = {
     "ddpm": "DDPMScheduler",
     "ddim": "DDIMScheduler",

@@ -1,23 +1,25 @@
 """`sample`: videos drawn from a trained model."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from diffsynth.config import Contradiction, ModelRef
+from diffsynth.config import ConfigModel, Contradiction, ModelRef
 from diffsynth.config.fields import hub_id
 from diffsynth.diffusion.objective import SolverName
 from diffsynth.errors import ConfigError
 from diffsynth.hub import is_cached
+from diffsynth.models import TextScheduler
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
-from diffsynth.runtime import Runtime
+from diffsynth.runtime import PrecisionName, Runtime
 from diffsynth.tasks.base import Prediction, Runnable, Task
 from diffsynth.training.conditions import ClassConditionConfig, TextConditionConfig, wrong_label
+from diffsynth.training.data.example import Size
 from diffsynth.training.facts import facts_of, is_ours, weights_file
 from diffsynth.training.video_model import VideoModelConfig, described
 from diffsynth.training.wishes import Wish
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 Format = Literal["mp4", "gif", "png"]
 Class = Annotated[int, Field(ge=0)] | str
 _CLASS = [{"type": "integer", "minimum": 0}, {"type": "string"}]
+DTYPES: Mapping[str, PrecisionName] = {"float32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+PIPELINE_SCALE = 7.5
 PIPELINE = "model_index.json"
 """What tells the folder of a pipeline of diffusers."""
 
@@ -38,6 +42,21 @@ def _classes(value: Any) -> Any:
 
 def _texts(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
+
+
+class PipelineSettings(ConfigModel):
+    """What a `LattePipeline` of diffusers is asked for."""
+
+    frames: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Frames of a video; 1 draws pictures."""
+    size: Size = (512, 512)
+    """Side of the frames in pixels, or `[height, width]`."""
+    scheduler: TextScheduler = "checkpoint"
+    """The scheduler; `checkpoint` is the one in the folder."""
+    temporal_decoder: bool = False
+    """Whether the decoder sees neighbouring frames, which flickers less."""
+    negative_prompt: str = ""
+    """What videos are led away from."""
 
 
 class SampleConfig(Runnable):
@@ -63,14 +82,14 @@ class SampleConfig(Runnable):
     Left out: all, where the model knows classes."""
     prompts: Annotated[tuple[str, ...], BeforeValidator(_texts), Field(strict=False)] = ()
     """Texts of the videos, one or a list that is gone through again and again; for models told by text."""
-    negative_prompt: str = ""
-    """What a `LattePipeline` is led away from."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 50
     """Steps from noise to video."""
-    cfg_scale: Annotated[float, Field(ge=0, strict=False)] = 1.0
-    """Guidance by class or text; 1: none."""
+    cfg_scale: Annotated[float, Field(ge=0, strict=False)] | None = None
+    """Guidance by class or text; 1: none. Left out: 1, and 7.5 for a `LattePipeline`."""
     solver: SolverName | None = None
-    """Left out: `euler` for flow matching, else `ddim`; for a `LattePipeline`, its own scheduler."""
+    """Left out: `euler` for flow matching, else `ddim`."""
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    """What networks compute in."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Video i is drawn from the seed and i alone."""
     batch: Annotated[int, Field(ge=1)] = 8
@@ -85,22 +104,26 @@ class SampleConfig(Runnable):
     """Also write what each video looked like after each step, as videos in `trajectories/`."""
     vae: ModelRef | None = None
     """The autoencoder, where the checkpoint doesn't name it or it was moved."""
-    frames: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """For a `LattePipeline`: 1 draws pictures; left out, 16."""
-    size: Annotated[int, Field(ge=8, le=4096)] | None = None
-    """For a `LattePipeline`: side of the frames; left out, 512."""
+    pipeline: PipelineSettings | None = None
+    """Settings of a `LattePipeline`."""
 
     @cached_property
     def is_pipeline(self) -> bool:
         return hub_id(self.checkpoint) is not None or (Path(self.checkpoint) / PIPELINE).is_file()
 
     def contradictions(self) -> Iterator[Contradiction]:
-        if self.is_pipeline and not self.prompts:
-            yield Contradiction(("checkpoint", "prompts"), '"checkpoint" is a LattePipeline, which needs "prompts".')
-        if not self.is_pipeline:
-            for key in ("frames", "size", "negative_prompt"):
+        if self.is_pipeline:
+            if not self.prompts:
+                yield Contradiction(
+                    ("checkpoint", "prompts"), '"checkpoint" is a LattePipeline, which needs "prompts".'
+                )
+            for key in ("solver", "vae", "save_trajectory"):
                 if getattr(self, key):
-                    yield Contradiction(("checkpoint", key), f'"{key}" is for a LattePipeline only. Leave it out.')
+                    yield Contradiction(("checkpoint", key), f'"{key}" is not for a LattePipeline. Leave it out.')
+        elif self.pipeline is not None:
+            yield Contradiction(
+                ("checkpoint", "pipeline"), '"pipeline" is for a LattePipeline of diffusers only. Leave it out.'
+            )
         if self.labels is not None and self.prompts:
             yield Contradiction(
                 ("labels", "prompts"), '"labels" and "prompts" are both given; a model takes one of them.'
@@ -112,9 +135,10 @@ class SampleConfig(Runnable):
     def predict(self) -> Prediction:
         if self.is_pipeline:
             hub = hub_id(self.checkpoint)
-            size = self.size or 512
+            settings = self.pipeline or PipelineSettings()
+            height, width = settings.size
             downloads = (hub,) if hub is not None and not is_cached(hub) else ()
-            return Prediction(self.num_videos * (self.frames or 16), size, size, None, None, downloads)
+            return Prediction(self.num_videos * settings.frames, height, width, None, None, downloads)
         path = weights_file(Path(self.checkpoint))
         if not is_ours(path):
             return Prediction(None, 0, 0, None, remarks=("The size is in the checkpoint's weights.",))
@@ -140,9 +164,28 @@ class SampleConfig(Runnable):
         from diffsynth.training.drawing import ModelDrawer
         from diffsynth.training.sampling import SamplePlan
 
-        plan = SamplePlan(self.steps, self.seed, self.cfg_scale, self.solver)
+        if self.is_pipeline:
+            return Sample(self, self._pipeline_drawer(runtime), self.wishes(None), runtime)
+        scale = 1.0 if self.cfg_scale is None else self.cfg_scale
+        plan = SamplePlan(self.steps, self.seed, scale, self.solver, precision=self.precision)
         drawer = ModelDrawer.load(Path(self.checkpoint), self.vae, plan, runtime)
         return Sample(self, drawer, self.wishes(drawer.model.config), runtime)
+
+    def _pipeline_drawer(self, runtime: Runtime) -> "Drawer":
+        from diffsynth.models.latte_pipeline import TextToVideo
+        from diffsynth.training.drawing import PipelineDrawer
+
+        settings = self.pipeline or PipelineSettings()
+        maker = TextToVideo.of(
+            self.checkpoint,
+            replace(runtime, dtype=DTYPES[self.precision]),
+            settings.scheduler,
+            temporal_decoder=settings.temporal_decoder,
+        )
+        scale = PIPELINE_SCALE if self.cfg_scale is None else self.cfg_scale
+        return PipelineDrawer(
+            maker, settings.frames, settings.size, settings.negative_prompt, self.steps, scale, self.seed
+        )
 
 
 def _told(config: SampleConfig, model: VideoModelConfig | None) -> list[dict[str, Any]]:
@@ -189,17 +232,15 @@ class Sample:
         from diffsynth.training.gallery import Gallery
 
         config, world = self.config, self.runtime.world
-        gallery = Gallery(run.path, config.formats, config.fps, config.enlarge, trajectories=config.save_trajectory)
+        gallery = Gallery(run.path, config.formats, config.fps, config.enlarge)
         chunks = [self.wishes[start : start + config.batch] for start in range(0, len(self.wishes), config.batch)]
         own = chunks[world.rank :: world.size]
         left = [chunk for chunk in own if not all(gallery.holds(each.index) for each in chunk)]
         done, total = sum(map(len, own)) - sum(map(len, left)), sum(map(len, own))
         with run.timed("sample"), progress.stage("sample", total, done, unit="videos") as stage:
-            for chunk in left:
-                # All of a chunk even where some of it is there: a video's last bit may hang on its neighbours.
-                videos = self.drawer.draw(chunk, gallery.watch(chunk))
-                for wish, video in zip(chunk, videos, strict=True):
-                    gallery.keep(wish.index, video)
-                stage.advance(len(chunk))
+            # All of a chunk even where some of it is there: a video's last bit may hang on its neighbours.
+            for wish, video in self.drawer.videos(left, gallery.watch if config.save_trajectory else None):
+                gallery.keep(wish.index, video)
+                stage.advance()
         world.wait()
         return gallery.finish(self.wishes, self.drawer.classes, self.drawer.frames) if run.leads else []

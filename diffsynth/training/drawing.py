@@ -1,25 +1,26 @@
 """What draws videos: a model of ours, or diffusers' LattePipeline; both say videos as bytes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 
-from diffsynth.runtime import Runtime
+from diffsynth.models.latte_pipeline import TextToVideo, Wanted
+from diffsynth.runtime import Runtime, derive_seed
 from diffsynth.training.data.example import Pixels
 from diffsynth.training.loading_model import load_model
 from diffsynth.training.sampling import SamplePlan, draw
 from diffsynth.training.video_model import VideoModel
 from diffsynth.training.wishes import Wish
 
-Watch = Callable[[int, Pixels], None]
-"""Hears of each step: its index, and the videos (B, F, H, W, C) on their way."""
+Watch = Callable[[Sequence[Wish], int, Pixels], None]
+"""Hears of each step: for what, its index, and the videos (B, F, H, W, C) on their way."""
 
 
 class Drawer(Protocol):
-    """Draws videos (B, F, H, W, C), each from the seed and its index alone."""
+    """Draws videos (F, H, W, C), each from the seed and its index alone."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...
@@ -27,7 +28,9 @@ class Drawer(Protocol):
     @property
     def frames(self) -> int: ...
 
-    def draw(self, wishes: Sequence[Wish], watch: Watch | None) -> Pixels: ...
+    def videos(self, chunks: Sequence[Sequence[Wish]], watch: Watch | None) -> Iterator[tuple[Wish, Pixels]]:
+        """All wishes in order. What is in one chunk may be drawn together."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,43 @@ class ModelDrawer:
     def frames(self) -> int:
         return self.model.config.frames
 
-    def draw(self, wishes: Sequence[Wish], watch: Watch | None) -> Pixels:
+    def videos(self, chunks: Sequence[Sequence[Wish]], watch: Watch | None) -> Iterator[tuple[Wish, Pixels]]:
         decode = self.model.space.decode
+        for chunk in chunks:
 
-        def seen(step: int, x: Tensor) -> None:
-            if watch is not None:
-                watch(step, decode(x).numpy())
+            def seen(step: int, x: Tensor, chunk: Sequence[Wish] = chunk) -> None:
+                if watch is not None:
+                    watch(chunk, step, decode(x).numpy())
 
-        videos: Pixels = decode(draw(self.model, wishes, self.plan, seen)).numpy()
-        return videos
+            videos: Pixels = decode(draw(self.model, chunk, self.plan, seen)).numpy()
+            yield from zip(chunk, videos, strict=True)
+
+
+@dataclass(frozen=True)
+class PipelineDrawer:
+    """As `Drawer`: from text, by diffusers' LattePipeline."""
+
+    maker: TextToVideo
+    frames: int
+    size: tuple[int, int]
+    negative: str
+    steps: int
+    scale: float
+    seed: int
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return ()
+
+    def videos(self, chunks: Sequence[Sequence[Wish]], watch: Watch | None) -> Iterator[tuple[Wish, Pixels]]:
+        wishes = [each for chunk in chunks for each in chunk]
+        if not wishes:
+            return
+        wanted = [
+            Wanted(each.prompt or "", derive_seed(self.seed, "sample", each.index), self.negative) for each in wishes
+        ]
+        height, width = self.size
+        made = self.maker.videos(
+            wanted, frames=self.frames, height=height, width=width, steps=self.steps, guidance=self.scale
+        )
+        yield from zip(wishes, made, strict=True)

@@ -7,7 +7,7 @@ grid.png                    the first videos, one row each
 samples.json                what each video was told
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -35,21 +35,14 @@ class Gallery:
     formats: Sequence[str]
     fps: float
     enlarge: int = 1
-    trajectories: bool = False
 
     def holds(self, index: int) -> bool:
         return self._strip(index).is_file()
 
-    def watch(self, wishes: Sequence[Wish]) -> Callable[[int, Pixels], None] | None:
-        """Writes what videos look like on their way, where that is wanted."""
-        if not self.trajectories:
-            return None
-
-        def write(step: int, videos: Pixels) -> None:
-            for wish, video in zip(wishes, videos, strict=True):
-                self._write(self.path / TRAJECTORIES / f"{wish.index:05}" / f"{step:03}.mp4", video)
-
-        return write
+    def watch(self, wishes: Sequence[Wish], step: int, videos: Pixels) -> None:
+        """Write what videos (B, F, H, W, C) look like after a step."""
+        for wish, video in zip(wishes, videos, strict=True):
+            self._write(self.path / TRAJECTORIES / f"{wish.index:05}" / f"{step:03}.mp4", video)
 
     def keep(self, index: int, video: Pixels) -> None:
         """(F, H, W, C): into all formats."""
@@ -67,7 +60,7 @@ class Gallery:
         made = [self.path / STRIPS]
         if any(each in CODECS for each in self.formats):
             made.append(self.path / VIDEOS)
-        if self.trajectories:
+        if (self.path / TRAJECTORIES).is_dir():
             made.append(self.path / TRAJECTORIES)
         if "png" in self.formats:
             rows = [frames_of(read_image(self._strip(each.index))[0], frames, 3) for each in wishes[:GRID_ROWS]]

@@ -72,8 +72,8 @@ def _pixels(sample: Listed, wanted: ClipSetConfig) -> Pixels:
     if frames.shape[1:3] != (height, width):
         found = "×".join(map(str, frames.shape[1:3]))
         raise MediaError(
-            f'{sample.path}: its frames are {found}, but "dataset.size" is {height}×{width}. Set it to what the samples '
-            "have."
+            f'{sample.path}: its frames are {found}, but "dataset.size" is {height}×{width}. Set it to what '
+            "the samples have."
         )
     return as_channels(frames, wanted.frame_channels)
 

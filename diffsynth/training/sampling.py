@@ -11,6 +11,7 @@ from diffsynth.diffusion.guidance import guided
 from diffsynth.diffusion.objective import SolverName
 from diffsynth.diffusion.process import Answer
 from diffsynth.runtime import torch_generator
+from diffsynth.training.network import PRECISIONS
 from diffsynth.training.video_model import VideoModel
 from diffsynth.training.wishes import Wish
 
@@ -27,6 +28,8 @@ class SamplePlan:
     scale: float = 1.0
     solver: SolverName | None = None
     """None: the one that suits the objective."""
+    precision: str = "float32"
+    """As `PRECISIONS` names it."""
     clip: bool = False
     """Hold what each step aims at within [-1, 1]: for pixels."""
 
@@ -53,10 +56,17 @@ def draw(model: VideoModel, wishes: Sequence[Wish], plan: SamplePlan, watch: Wat
 
     model.network.eval()
     told = model.conditioner.told([[each.label] for each in wishes], [[each.prompt] for each in wishes])
-    answer: Answer = partial(model.network, cond=None)
+    dtype = PRECISIONS[plan.precision]
+
+    def network(x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            said: Tensor = model.network(x, t, cond)
+        return said.float()
+
+    answer: Answer = partial(network, cond=None)
     if told is not None:
         nothing = model.network.null_condition(len(wishes))  # type: ignore[operator]  # every backbone has it
-        answer = guided(model.network, told[:, 0].to(device), nothing, plan.scale)
+        answer = guided(network, told[:, 0].to(device), nothing, plan.scale)
     return model.objective.sample(
         answer,
         noise(),

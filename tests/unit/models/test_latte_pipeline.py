@@ -17,7 +17,8 @@ from tiny_latte import FRAMES, SENTENCES, SIDE, save_tiny_latte
 from transformers import T5EncoderModel
 
 from diffsynth.errors import MissingFileError, ModelError
-from diffsynth.models.latte_pipeline import TEMPORAL_DECODER, Making, TextScheduler, TextToVideo, Video, Wanted
+from diffsynth.models import TextScheduler
+from diffsynth.models.latte_pipeline import TEMPORAL_DECODER, Making, TextToVideo, Video, Wanted
 from diffsynth.runtime import Runtime, torch_generator
 
 RUNTIME = Runtime("cpu", "float32", 1)
