@@ -172,7 +172,7 @@ class SampleConfig(Runnable):
         return Sample(self, drawer, self.wishes(drawer.model.config), runtime)
 
     def _pipeline_drawer(self, runtime: Runtime) -> "Drawer":
-        from diffsynth.models.latte_pipeline import TextToVideo
+        from diffsynth.models.latte_pipeline import Making, TextToVideo
         from diffsynth.training.drawing import PipelineDrawer
 
         settings = self.pipeline or PipelineSettings()
@@ -183,9 +183,8 @@ class SampleConfig(Runnable):
             temporal_decoder=settings.temporal_decoder,
         )
         scale = PIPELINE_SCALE if self.cfg_scale is None else self.cfg_scale
-        return PipelineDrawer(
-            maker, settings.frames, settings.size, settings.negative_prompt, self.steps, scale, self.seed
-        )
+        making = Making(settings.frames, *settings.size, self.steps, scale)
+        return PipelineDrawer(maker, making, settings.negative_prompt, self.seed)
 
 
 def _told(config: SampleConfig, model: VideoModelConfig | None) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from diffsynth.models.latte_pipeline import TextToVideo, Wanted
+from diffsynth.models.latte_pipeline import Making, TextToVideo, Wanted
 from diffsynth.runtime import Runtime, derive_seed
 from diffsynth.training.data.example import Pixels
 from diffsynth.training.loading_model import load_model
@@ -70,26 +70,22 @@ class PipelineDrawer:
     """As `Drawer`: from text, by diffusers' LattePipeline."""
 
     maker: TextToVideo
-    frames: int
-    size: tuple[int, int]
+    making: Making
     negative: str
-    steps: int
-    scale: float
     seed: int
 
     @property
     def classes(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def frames(self) -> int:
+        return self.making.frames
+
     def videos(self, chunks: Sequence[Sequence[Wish]], watch: Watch | None) -> Iterator[tuple[Wish, Pixels]]:
         wishes = [each for chunk in chunks for each in chunk]
-        if not wishes:
-            return
         wanted = [
             Wanted(each.prompt or "", derive_seed(self.seed, "sample", each.index), self.negative) for each in wishes
         ]
-        height, width = self.size
-        made = self.maker.videos(
-            wanted, frames=self.frames, height=height, width=width, steps=self.steps, guidance=self.scale
-        )
-        yield from zip(wishes, made, strict=True)
+        if wishes:
+            yield from zip(wishes, self.maker.videos(wanted, self.making), strict=True)
