@@ -11,7 +11,7 @@ from diffsynth.training.data.example import Chance, ClipSetConfig, Drawn, Size
 from diffsynth.training.data.strokes import DIGITS, Floats, bounced, draw, segments
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-HEIGHT, WIDTH, THICKNESS = 0.62, 0.4, 0.1
+HEIGHT, WIDTH, THICKNESS = 0.68, 0.44, 0.12
 """Of a digit, in shares of the frame's shorter side."""
 
 
@@ -29,9 +29,9 @@ class MovingDigitsConfig(ClipSetConfig):
     """Different clips; the digits take turns."""
     set_seed: Annotated[int, Field(ge=0)] = 0
     """Another number is another set: the test set to a training set."""
-    jitter: Annotated[float, Field(ge=0, le=1)] = 0.5
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.2
     """How much size, slant and thickness vary."""
-    speed: Annotated[float, Field(ge=0, le=1)] = 0.06
+    speed: Annotated[float, Field(ge=0, le=1)] = 0.04
     """The most that a digit moves from frame to frame, in shares of the frame's shorter side."""
 
     def build(self) -> "MovingDigits":
@@ -63,8 +63,8 @@ class MovingDigits:
     channels: int = 1
     clips: int = 10_000
     set_seed: int = 0
-    jitter: float = 0.5
-    speed: float = 0.06
+    jitter: float = 0.2
+    speed: float = 0.04
 
     @property
     def classes(self) -> tuple[str, ...]:

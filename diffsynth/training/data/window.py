@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from diffsynth.errors import DiffSynthError
 from diffsynth.training.data.example import Chance, Pixels, Trouble, Unusable
-from diffsynth.video.clip import Clip, open_clip
 from diffsynth.video.options import Geometry, Selection
+
+if TYPE_CHECKING:
+    from diffsynth.video.clip import Clip
 
 ShortPolicy = Literal["skip", "loop", "hold"]
 
@@ -58,6 +60,8 @@ def positions(window: Window, count: int, place: float) -> list[int] | None:
 
 def read_window(path: Path, window: Window, view: View, chance: Chance) -> Pixels:
     """(F, H, W, C) from a place that `chance` draws. Raises `Unusable` for a corrupt or too short clip."""
+    from diffsynth.video.clip import open_clip
+
     place, across, down, turned = chance.random(4)  # always four draws: an option doesn't shift the others
     try:
         clip = open_clip(path, geometry=Geometry(mode="stretch"))
@@ -83,7 +87,7 @@ def as_channels(frames: Pixels, channels: int) -> Pixels:
     return np.rint(grey).astype(np.uint8)[..., None]
 
 
-def _geometry(view: View, clip: Clip) -> Geometry:
+def _geometry(view: View, clip: "Clip") -> Geometry:
     """The size to read at: the target's, or, where a part is drawn later, the smallest that covers it."""
     if view.cut != "random":
         return Geometry(view.height, view.width, "crop" if view.cut == "centre" else "stretch")
@@ -91,7 +95,7 @@ def _geometry(view: View, clip: Clip) -> Geometry:
     return Geometry(height=view.height) if wide else Geometry(width=view.width)
 
 
-def _read(clip: Clip, path: Path, wanted: list[int], geometry: Geometry) -> Pixels:
+def _read(clip: "Clip", path: Path, wanted: list[int], geometry: Geometry) -> Pixels:
     first, last = min(wanted), max(wanted)
     ordered = sorted(set(wanted))
     step = ordered[1] - ordered[0] if len(ordered) > 1 and len({*np.diff(ordered).tolist()}) == 1 else 1
@@ -109,4 +113,6 @@ def _read(clip: Clip, path: Path, wanted: list[int], geometry: Geometry) -> Pixe
 @lru_cache(maxsize=65_536)
 def counted(path: Path) -> int:
     """How many frames a clip has whose header doesn't tell: read through once in each process."""
+    from diffsynth.video.clip import open_clip
+
     return open_clip(path).source_count()
