@@ -11,7 +11,7 @@ from diffsynth.training.data.example import Chance, ClipSetConfig, Drawn, Size
 from diffsynth.training.data.strokes import DIGITS, Floats, bounced, draw, segments
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-HEIGHT, WIDTH, THICKNESS = 0.68, 0.44, 0.12
+HEIGHT, WIDTH, THICKNESS = 0.76, 0.58, 0.13
 """Of a digit, in shares of the frame's shorter side."""
 
 
@@ -29,7 +29,7 @@ class MovingDigitsConfig(ClipSetConfig):
     """Different clips; the digits take turns."""
     set_seed: Annotated[int, Field(ge=0)] = 0
     """Another number is another set: the test set to a training set."""
-    jitter: Annotated[float, Field(ge=0, le=1)] = 0.2
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.15
     """How much size, slant and thickness vary."""
     speed: Annotated[float, Field(ge=0, le=1)] = 0.04
     """The most that a digit moves from frame to frame, in shares of the frame's shorter side."""
@@ -63,7 +63,7 @@ class MovingDigits:
     channels: int = 1
     clips: int = 10_000
     set_seed: int = 0
-    jitter: float = 0.2
+    jitter: float = 0.15
     speed: float = 0.04
 
     @property
