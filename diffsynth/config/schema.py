@@ -122,7 +122,9 @@ def _table(kind: type[BaseModel]) -> list[str]:
             continue
         default = "**required**" if field.is_required() else _default(field.default)
         meaning = (field.description or "").replace("|", "\\|")
-        lines.append(f"| `{name}` | {_words(properties[name])} | {default} | {meaning} |")
+        tags = () if name.endswith("_config") else _mapping(properties[name])
+        words = f"object; its `type`: {', '.join(f'`{tag}`' for tag in tags)}" if tags else _words(properties[name])
+        lines.append(f"| `{name}` | {words} | {default} | {meaning} |")
     return lines
 
 

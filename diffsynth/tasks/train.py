@@ -12,7 +12,7 @@ from diffsynth.config.fields import hub_id
 from diffsynth.diffusion.objective import DiffusionConfig
 from diffsynth.errors import ConfigError
 from diffsynth.hub import is_cached
-from diffsynth.models import BackboneConfig
+from diffsynth.models import BackboneConfig, LatteConfig
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, available_cores
@@ -46,7 +46,7 @@ class TrainConfig(Runnable):
     """`pixel`: the network works on frames; `latent`: on what `vae` makes of them."""
     vae: ModelRef | None = None
     """For `latent`: an autoencoder in diffusers' layout, a folder or an id of the hub."""
-    backbone: BackboneConfig = Field(default_factory=BackboneConfig)
+    backbone: BackboneConfig = LatteConfig()
     """The network."""
     condition: ConditionConfig = NoConditionConfig()
     """What the network is told beside the noisy video."""

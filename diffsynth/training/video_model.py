@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from diffsynth.config import ConfigModel, ModelRef
 from diffsynth.diffusion.objective import DiffusionConfig
 from diffsynth.errors import ModelError
-from diffsynth.models import BackboneConfig, VideoShape
+from diffsynth.models import BackboneConfig, LatteConfig, VideoShape
 from diffsynth.runtime import Runtime, derive_seed
 from diffsynth.training.conditions import ConditionConfig, Conditioner, NoConditionConfig
 from diffsynth.training.data.example import Size
@@ -35,7 +35,7 @@ class VideoModelConfig(ConfigModel):
     """`pixel`: the network works on frames; `latent`: on what `vae` makes of them."""
     vae: ModelRef | None = None
     """For `latent`: an autoencoder in diffusers' layout, a folder or an id of the hub."""
-    backbone: BackboneConfig = Field(default_factory=BackboneConfig)
+    backbone: BackboneConfig = LatteConfig()
     """The network."""
     condition: ConditionConfig = NoConditionConfig()
     """What the network is told beside the noisy video."""

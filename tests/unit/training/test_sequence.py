@@ -1,6 +1,7 @@
 """The sequence of training examples: drawn sets, sets of files, windows, short and corrupt clips."""
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ def test_short_clips_are_begun_again_or_held(tmp_path: Path) -> None:
     clip = frames(tmp_path / "clip", 3)
     view = View(12, 16, 1)
     looped = read_window(clip, Window(5, 1, "loop"), view, chance())[:, 0, 0, 0] // 10
-    assert [(b - a) % 3 for a, b in zip(looped[:-1], looped[1:], strict=True)] == [1] * 4
+    assert [(b - a) % 3 for a, b in pairwise(looped)] == [1] * 4
     held = read_window(clip, Window(5, 1, "hold"), view, chance())[:, 0, 0, 0] // 10
     assert held.tolist() == [0, 1, 2, 2, 2]
     with pytest.raises(Unusable, match="has 3 frames; 5 are needed"):
