@@ -121,7 +121,7 @@ def _table(kind: type[BaseModel]) -> list[str]:
         if name == "type":
             continue
         default = "**required**" if field.is_required() else _default(field.default)
-        meaning = (field.description or "").replace("|", "\\|")
+        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
         tags = () if name.endswith("_config") else _mapping(properties[name])
         words = f"object; its `type`: {', '.join(f'`{tag}`' for tag in tags)}" if tags else _words(properties[name])
         lines.append(f"| `{name}` | {words} | {default} | {meaning} |")

@@ -1,6 +1,7 @@
 """Features of videos that Fréchet distances compare: of a fixed random network, or of an I3D that the user names."""
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from diffsynth.runtime import torch_generator
 Pixels = NDArray[np.uint8]
 AT_ONCE = 8
 I3D_SIDE = 224
-RANDOM_WIDTHS = (24, 48, 64)
+RANDOM_WIDTHS = (16, 32, 32)
 RANDOM_LARGEST = 64
 """Frames with a longer side are made smaller for the random network."""
 
@@ -42,7 +43,7 @@ class RandomConv3d(nn.Module):
 
     @torch.inference_mode()
     def forward(self, videos: Tensor) -> Tensor:
-        """(B, 128) of (B, 3, F, H, W) in [-1, 1]: the mean and the spread of each channel of the last layer."""
+        """(B, 64) of (B, 3, F, H, W) in [-1, 1]: the mean and the spread of each channel of the last layer."""
         x = videos
         for layer in self.layers:
             x = nn.functional.leaky_relu(layer(x), 0.2)
@@ -51,7 +52,7 @@ class RandomConv3d(nn.Module):
 
 
 def random_features(videos: Sequence[Pixels], seed: int = 0) -> NDArray[np.float64]:
-    """(n, 128)."""
+    """(n, 64)."""
     network = RandomConv3d(seed)
     return _gathered(network(_limited(batch)) for batch in _batches(videos))
 
@@ -62,7 +63,10 @@ class I3d:
     def __init__(self, path: Path, device: torch.device) -> None:
         self.path, self.device = path, device
         try:
-            self.network: Any = cast(Any, torch.jit).load(str(path), map_location=device).eval()
+            with warnings.catch_warnings():
+                # torch would rather see another format; FVD's network is published in this one.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self.network: Any = cast(Any, torch.jit).load(str(path), map_location=device).eval()
         except (RuntimeError, ValueError, OSError) as problem:
             raise ModelError(
                 f"{path}: is no TorchScript file ({str(problem).splitlines()[0]}). FVD takes the I3D that was exported "

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
-
 from diffsynth.config import Contradiction, ModelRef, OptionalPath
 from diffsynth.config.fields import hub_id
 from diffsynth.diffusion.objective import DiffusionConfig

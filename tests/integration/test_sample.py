@@ -189,6 +189,6 @@ def test_evaluate_measures_a_run_and_says_what_does_not_fit(
     }
     for words, keys in wrong.items():
         file = write(tmp_path / "w.json", {**base, "output_path": str(tmp_path / "wrong"), **keys})
-        assert main(["run", str(file), "--quiet"]) == 2
+        assert main(["run", str(file), "--quiet", "--fresh"]) == 2
         assert words in capsys.readouterr().err
         assert not (tmp_path / "wrong" / "evaluation.json").exists()

@@ -41,7 +41,7 @@ def clips(count: int, seed: int, size: int = 16) -> list[np.ndarray]:
 
 
 def test_random_features_rank_clips_of_the_set_before_damaged_ones_and_noise() -> None:
-    there, unseen = random_features(clips(60, 0)), clips(60, 1)
+    there, unseen = random_features(clips(120, 0)), clips(120, 1)
     damaged = [CHANCE.permutation(each, axis=0) for each in unseen]
     noise = [CHANCE.integers(0, 256, each.shape, np.uint8) for each in unseen]
     near, shuffled, far = (frechet_distance(random_features(each), there) for each in (unseen, damaged, noise))

@@ -105,7 +105,7 @@ def test_every_place_of_a_window_is_drawn() -> None:
 def test_short_clips_are_begun_again_or_held(tmp_path: Path) -> None:
     clip = frames(tmp_path / "clip", 3)
     view = View(12, 16, 1)
-    looped = read_window(clip, Window(5, 1, "loop"), view, chance())[:, 0, 0, 0] // 10
+    looped = read_window(clip, Window(5, 1, "loop"), view, chance())[:, 0, 0, 0].astype(int) // 10
     assert [(b - a) % 3 for a, b in pairwise(looped)] == [1] * 4
     held = read_window(clip, Window(5, 1, "hold"), view, chance())[:, 0, 0, 0] // 10
     assert held.tolist() == [0, 1, 2, 2, 2]
