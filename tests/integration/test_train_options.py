@@ -59,6 +59,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of what torch.compile itself imports
 def test_compiling_keeps_the_names_and_the_curve(tmp_path: Path) -> None:
     plain = run(tmp_path, tree(tmp_path / "plain", steps=3))
     compiled = run(tmp_path, tree(tmp_path / "compiled", steps=3, compile=True))
