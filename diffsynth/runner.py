@@ -175,6 +175,7 @@ def _run_group(
 
 def _run_piece(piece: Piece, task: Task | None, runtime: Runtime, console: Console, request: Request) -> Task | None:
     config = piece.config
+    config.prepare(runtime)
     inputs, leads = config.inputs(), runtime.world.leads
     with _claimed(config, inputs, runtime.world, request) as folder:
         if folder.is_complete:

@@ -55,6 +55,9 @@ class Runnable(TaskConfig, ABC):
     def inputs(self) -> dict[str, Path]:
         """The files that the result depends on, by the key that names them."""
 
+    def prepare(self, runtime: Runtime) -> None:
+        """Make the inputs that are no files of the user. It comes before the run's folder is claimed."""
+
     @abstractmethod
     def predict(self) -> Prediction:
         """What a run will need. Imports no torch and reads no more of a clip than its header."""

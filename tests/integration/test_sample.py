@@ -192,3 +192,47 @@ def test_evaluate_measures_a_run_and_says_what_does_not_fit(
         assert main(["run", str(file), "--quiet", "--fresh"]) == 2
         assert words in capsys.readouterr().err
         assert not (tmp_path / "wrong" / "evaluation.json").exists()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DIFFSYNTH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_drawn_clip_is_the_input_of_another_task(
+    trained: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same frames as the task `sample` gives for that seed and class; drawn once."""
+    clip = {"sample": str(trained), "seed": 3, "label": 4, "steps": 4, "cfg_scale": 2.0}
+    base = {"task": "transcode", "input_video": clip, "output_path": str(tmp_path / "out")}
+    file = write(tmp_path / "t.json", base)
+    assert main(["check", str(file)]) == 0
+    assert "frames     3, 8×8" in capsys.readouterr().out
+    assert not list(cache.glob("*/frames"))
+    assert main(["run", str(file), "--quiet"]) == 0
+    drawn = [read_image(path)[0][..., :1] for path in sorted((tmp_path / "out" / "frames").iterdir())]
+    one = sample(trained, tmp_path, "one", num_videos=1, labels=4, seed=3, batch=1)
+    assert np.array_equal(np.stack(drawn), videos(one)[0])
+    (made,) = cache.glob("*/frames")
+    before = made.stat().st_mtime_ns
+    assert main(["run", str(file), "--quiet", "--fresh"]) == 0
+    assert made.stat().st_mtime_ns == before
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["input_video"] == clip
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"seed": -1}, '"seed" is -1; it must be at least 0'),
+        ({"sample": "nowhere"}, '"nowhere" was not found'),
+        ({"sed": 1}, 'Did you mean "seed"?'),
+    ],
+)
+def test_a_clip_that_cannot_be_drawn_is_said(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: dict[str, Any], words: str
+) -> None:
+    clip = {"sample": str(trained), **keys}
+    file = write(tmp_path / "t.json", {"task": "transcode", "input_video": clip, "output_path": str(tmp_path / "out")})
+    assert main(["check", str(file)]) == 2
+    assert words in capsys.readouterr().err
