@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from diffsynth.config import ConfigModel, Contradiction, ModelRef
+from diffsynth.config import ConfigModel, Contradiction, ModelRef, OptionalPath
 from diffsynth.config.fields import hub_id
 from diffsynth.diffusion.objective import SolverName
 from diffsynth.errors import ConfigError
@@ -82,6 +82,8 @@ class SampleConfig(Runnable):
     Left out: all, where the model knows classes."""
     prompts: Annotated[tuple[str, ...], BeforeValidator(_texts), Field(strict=False)] = ()
     """Texts of the videos, one or a list that is gone through again and again; for models told by text."""
+    captions: OptionalPath = None
+    """Prompts from files: a text file with one a line, or the folder of a data set with a text beside each clip."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 50
     """Steps from noise to video."""
     cfg_scale: Annotated[float, Field(ge=0, strict=False)] | None = None
@@ -113,7 +115,7 @@ class SampleConfig(Runnable):
 
     def contradictions(self) -> Iterator[Contradiction]:
         if self.is_pipeline:
-            if not self.prompts:
+            if not self.prompts and self.captions is None:
                 yield Contradiction(
                     ("checkpoint", "prompts"), '"checkpoint" is a LattePipeline, which needs "prompts".'
                 )
@@ -124,6 +126,8 @@ class SampleConfig(Runnable):
             yield Contradiction(
                 ("checkpoint", "pipeline"), '"pipeline" is for a LattePipeline of diffusers only. Leave it out.'
             )
+        if self.captions is not None and self.prompts:
+            yield Contradiction(("captions", "prompts"), '"captions" and "prompts" are both given. Leave one out.')
         if self.labels is not None and self.prompts:
             yield Contradiction(
                 ("labels", "prompts"), '"labels" and "prompts" are both given; a model takes one of them.'
@@ -190,8 +194,9 @@ class SampleConfig(Runnable):
 def _told(config: SampleConfig, model: VideoModelConfig | None) -> list[dict[str, Any]]:
     """What videos are told, in the order that is gone through again and again."""
     condition = model.condition if model is not None else None
+    prompts = config.prompts or _captions(config.captions)
     if isinstance(condition, ClassConditionConfig) and model is not None:
-        if config.prompts:
+        if prompts:
             raise ConfigError(['"prompts" are given, but the model is told classes. Use "labels".'])
         names, count = model.classes, condition.num_classes
         if config.labels in (None, "all"):
@@ -200,12 +205,30 @@ def _told(config: SampleConfig, model: VideoModelConfig | None) -> list[dict[str
     if config.labels is not None:
         raise ConfigError(['"labels" is given, but the model knows no classes. Leave it out.'])
     if model is None or isinstance(condition, TextConditionConfig):
-        if not config.prompts:
-            raise ConfigError(['The model is told by text: give "prompts".'])
-        return [{"prompt": each} for each in config.prompts]
-    if config.prompts:
+        if not prompts:
+            raise ConfigError(['The model is told by text: give "prompts" or "captions".'])
+        return [{"prompt": each} for each in prompts]
+    if prompts:
         raise ConfigError(['"prompts" are given, but the model is told nothing. Leave them out.'])
     return [{}]
+
+
+def _captions(source: Path | None) -> tuple[str, ...]:
+    """One prompt a line of a file, or one a file of a folder."""
+    if source is None:
+        return ()
+    files = sorted(source.rglob("*.txt")) if source.is_dir() else [source]
+    try:
+        texts = [each.read_text(encoding="utf-8") for each in files]
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError([f'"captions": {source} can\'t be read as text ({problem}).']) from None
+    lines = [" ".join(each.split()) for each in texts] if source.is_dir() else texts[0].splitlines()
+    found = tuple(each.strip() for each in lines if each.strip())
+    if not found:
+        raise ConfigError(
+            [f'"captions": {source} holds no text. Give a file with one a line, or a folder of .txt files.']
+        )
+    return found
 
 
 def _label(wanted: int | str, names: tuple[str, ...], count: int) -> int:

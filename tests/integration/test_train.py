@@ -76,6 +76,22 @@ def test_two_processes_give_the_same_curve(reference: Path, tmp_path: Path, trai
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["none", "full"])
+def test_two_processes_go_on_from_a_checkpoint(tmp_path: Path, sharding: str) -> None:
+    """What a kill leaves: the first checkpoints, and no end."""
+    file = write(tmp_path / "two.json", tree(tmp_path / "two", checkpoint_every=2, keep=9, sharding=sharding))
+    assert torchrun(file, 2).returncode == 0
+    whole = weights(tmp_path / "two")
+    for late in ("00000004", "00000006"):
+        (tmp_path / "two" / "checkpoints" / f"{late}.safetensors").unlink()
+    (tmp_path / "two" / "model.safetensors").unlink()
+    done = torchrun(file, 2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Goes on after step 2" in done.stdout
+    assert same(weights(tmp_path / "two"), whole)
+
+
+@pytest.mark.slow
 def test_a_folder_with_another_run_is_refused_by_all_processes(reference: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in reference.rglob("*.safetensors")}
     done = torchrun(write(tmp_path / "other.json", tree(reference, steps=STEPS, seed=9)), 2)

@@ -1,6 +1,7 @@
 """What a training config may ask for beside the plain case: spaces, conditions, pictures, precision, other weights."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def test_latents_and_captions_train_and_draw(tmp_path: Path, sd: Path) -> None:
     drawn = {
         "task": "sample",
         "checkpoint": str(output),
-        "prompts": ["the thing a"],
+        "captions": str(tmp_path / "clips"),
         "num_videos": 2,
         "steps": 2,
         "cfg_scale": 3.0,
@@ -107,7 +108,7 @@ def test_latents_and_captions_train_and_draw(tmp_path: Path, sd: Path) -> None:
     }
     assert main(["run", str(write(tmp_path / "s.json", drawn)), "--quiet"]) == 0
     listing = json.loads((tmp_path / "drawn" / "samples.json").read_text())
-    assert [each["prompt"] for each in listing["videos"]] == ["the thing a"] * 2
+    assert [each["prompt"] for each in listing["videos"]] == ["the thing a", "the thing b"]
 
 
 def test_weights_of_another_model_are_taken_where_they_fit_and_told(
@@ -199,6 +200,18 @@ def test_every_template_is_valid(workplace: Path, capsys: pytest.CaptureFixture[
         assert main(["check", str(path)]) == 0, path.name
         assert not list(schema.iter_errors(json.loads(path.read_text()))), path.name
     capsys.readouterr()
+
+
+def test_every_config_of_the_page_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the run that they speak of."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    run(tmp_path, tree(tmp_path / "runs" / "digits", steps=1))
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    found = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert len(found) == 3
+    for text in found:
+        assert main(["check", str(write(tmp_path / "page.json", json.loads(text)))]) == 0, text
 
 
 def test_templates_hold_the_published_settings() -> None:
