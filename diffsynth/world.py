@@ -43,6 +43,16 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
+    def all_of(self, values: list[str]) -> list[str]:
+        """The values of all processes, those of the leading one first."""
+        if self.size == 1:
+            return values
+        import torch.distributed as dist
+
+        boxes: list[list[str]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(boxes, values)
+        return [each for box in boxes for each in box]
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:

@@ -14,6 +14,7 @@ from diffsynth.metrics.frechet import frechet_distance
 from diffsynth.metrics.motion import SPEEDS, apart, changes, histogram
 from diffsynth.metrics.nearest import nearest
 from diffsynth.runtime import Runtime, numpy_generator
+from diffsynth.training.samples import Videos
 
 Pixels = NDArray[np.uint8]
 
@@ -27,14 +28,17 @@ class Compared:
     reference: Sequence[Pixels]
     held_back: Sequence[Pixels]
 
-    def noise(self, seed: int) -> list[Pixels]:
+    def noise(self, seed: int) -> Sequence[Pixels]:
         """As many videos of nothing but noise."""
-        chance = numpy_generator(seed, "noise videos")
-        return [chance.integers(0, 256, each.shape, np.uint8) for each in self.samples]
+        shape = self.samples[0].shape
+        return Videos(
+            range(len(self.samples)),
+            lambda number: numpy_generator(seed, "noise video", number).integers(0, 256, shape, np.uint8),
+        )
 
-    def unseen(self) -> list[Pixels]:
+    def unseen(self) -> Sequence[Pixels]:
         """Clips of the data set, as many as there are samples where there are so many."""
-        return list(self.held_back[: len(self.samples)])
+        return self.held_back[: len(self.samples)]
 
 
 def measured(name: str, compared: Compared, seed: int, i3d: Path | None, runtime: Runtime) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class I3d:
 def _batches(videos: Sequence[Pixels]) -> Iterator[Tensor]:
     """(B, 3, F, H, W) in [-1, 1]."""
     for start in range(0, len(videos), AT_ONCE):
-        stacked = torch.from_numpy(np.stack(videos[start : start + AT_ONCE]))
+        stacked = torch.from_numpy(np.stack(list(videos[start : start + AT_ONCE])))
         values = stacked.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         yield values.expand(-1, 3, -1, -1, -1)
 

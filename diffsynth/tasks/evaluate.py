@@ -82,23 +82,20 @@ class EvaluateConfig(Runnable):
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Samples and clips into memory, and each metric over them."""
+    """Each metric over the samples and the clips."""
 
     config: EvaluateConfig
     runtime: Runtime
 
     def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
         from diffsynth.metrics.generated import Compared, measured
-        from diffsynth.training.samples import read_reference, read_samples
+        from diffsynth.training.samples import listed_samples, read_reference, read_samples
 
         config = self.config
-        with run.timed("read"):
-            samples = read_samples(config.samples, config.dataset, config.num_samples)
-            count = config.num_reference
-            reference = read_reference(config.dataset, count + count // 2, config.seed, progress)
-        compared = Compared(
-            [each.pixels for each in samples], [each.label for each in samples], reference[:count], reference[count:]
-        )
+        samples, count = listed_samples(config.samples)[: config.num_samples], config.num_reference
+        reference = read_reference(config.dataset, count + count // 2, config.seed, progress)
+        videos, labels = read_samples(samples, config.dataset), [each.label for each in samples]
+        compared = Compared(videos, labels, reference[:count], reference[count:])
         found: dict[str, Any] = {"samples": len(samples), "reference": count, "held_back": count // 2}
         with progress.stage("measure", len(config.metrics), unit="metrics") as stage:
             for name in config.metrics:

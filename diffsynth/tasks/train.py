@@ -36,6 +36,10 @@ class TrainConfig(Runnable):
     DISTRIBUTED: ClassVar[bool] = True
     INPUT_KEY: ClassVar[str | None] = None
 
+    INERT: ClassVar[frozenset[str]] = frozenset(
+        {"output_path", *(f"train.{key}" for key in ("workers", "keep", "checkpoint_every", "tensorboard"))}
+    )
+
     task: Literal["train"] = "train"
     """Train a video diffusion model on clips."""
     dataset: DatasetConfig = MovingDigitsConfig()

@@ -25,6 +25,7 @@ from diffsynth.training.optimizer import Average, adamw, learning_rate
 from diffsynth.training.pictures import grid
 from diffsynth.training.sampling import SamplePlan, draw
 from diffsynth.training.settings import TrainSettings
+from diffsynth.training.stopping import stoppable
 from diffsynth.training.video_model import VideoModel
 from diffsynth.training.wishes import Wish
 from diffsynth.world import World
@@ -102,20 +103,25 @@ class Trainer:
 
     def train(self, progress: Progress) -> None:
         """All steps that are left; checkpoints, the journal and grids on the way."""
-        settings, troubles = self.settings, Troubles()
+        settings, troubles, notes = self.settings, Troubles(), list[str]()
         shares = Shares(settings, self.world, self.done)
         loaded = batches(self.stream, shares, self.workers)
         journal = Journal(self.run, self.done, board=settings.tensorboard) if self.world.leads else None
         since = Since(torch.zeros((), device=self.device))
-        with progress.stage("train", settings.steps, self.done, unit="steps") as stage:
+        with progress.stage("train", settings.steps, self.done, unit="steps") as stage, stoppable() as stop:
             for step in range(self.done, settings.steps):
                 parts = [next(loaded) for _ in shares.parts(step)]
-                for line in troubles.new([each for part in parts for each in part.troubles]):
-                    progress.note(line)
+                notes += troubles.new([each for part in parts for each in part.troubles])
                 norm = self._step(step, parts, since)
                 self.done = step + 1
                 if self.done % settings.log_every == 0 or self.done == settings.steps:
                     since = self._log(journal, since, norm)
+                    for line in dict.fromkeys(self.world.all_of(notes)):
+                        progress.note(line)
+                    notes.clear()
+                    self._stop_if(self.world.all_of(["asked"] * stop.asked))
+                elif self.world.size == 1:
+                    self._stop_if(stop.asked)
                 if settings.sample_every and self.done % settings.sample_every == 0:
                     self._show(journal)
                 if self.done % settings.checkpoint_every == 0 or self.done == settings.steps:
@@ -196,6 +202,12 @@ class Trainer:
             speed = since.steps * self.settings.global_batch / max(seconds, 1e-9)
             journal.enter(self.done, loss=total, lr=rate, grad_norm=float(norm), clips_per_second=round(speed, 3))
         return Since(torch.zeros_like(since.loss))
+
+    def _stop_if(self, asked: object) -> None:
+        """Keep what there is and stop, where somebody asked for it: in any process, and all of them stop together."""
+        if asked:
+            self._keep()
+            raise KeyboardInterrupt
 
     def _keep(self) -> None:
         path = checkpoint_path(self.run, self.done)

@@ -1,8 +1,10 @@
 """Reading drawn videos back, and clips of a data set to hold them against."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from diffsynth.errors import MediaError
 from diffsynth.images import read_image
@@ -29,9 +31,22 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Read:
-    pixels: Pixels
-    label: int | None
+class Videos(Sequence[Pixels]):
+    """Videos that are read when they are looked at: sets are larger than memories."""
+
+    numbers: range
+    read: Callable[[int], Pixels]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> Pixels: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Videos": ...
+    def __getitem__(self, place: int | slice) -> "Pixels | Videos":
+        chosen = self.numbers[place]
+        return Videos(chosen, self.read) if isinstance(chosen, range) else self.read(chosen)
 
 
 def source_of(folder: Path) -> Path:
@@ -50,9 +65,9 @@ def listed_samples(folder: Path) -> list[Listed]:
         raise MediaError(f"{folder / LIST}: is damaged ({problem}). Draw the samples again.") from None
 
 
-def read_samples(folder: Path, wanted: DatasetConfig, most: int | None) -> list[Read]:
+def read_samples(samples: Sequence[Listed], wanted: DatasetConfig) -> Videos:
     """All frames of each video, at the data set's size."""
-    return [Read(_pixels(each, wanted), each.label) for each in listed_samples(folder)[:most]]
+    return Videos(range(len(samples)), lambda number: _pixels(samples[number], wanted))
 
 
 def _pixels(sample: Listed, wanted: ClipSetConfig) -> Pixels:
@@ -78,15 +93,10 @@ def _pixels(sample: Listed, wanted: ClipSetConfig) -> Pixels:
     return as_channels(frames, wanted.frame_channels)
 
 
-def read_reference(dataset: DatasetConfig, count: int, seed: int, progress: Progress) -> list[Pixels]:
+def read_reference(dataset: DatasetConfig, count: int, seed: int, progress: Progress) -> Videos:
     """Clips of a data set, each once as far as there are so many."""
     clips = dataset.build()
     stream = Stream(clips, seed)
     if count > len(clips):
         progress.note(f"The data set has {len(clips)} clips; {count} are asked for, so some count more than once.")
-    found = []
-    with progress.stage("reference", count, unit="clips") as stage:
-        for index in range(count):
-            found.append(stream[index].pixels)
-            stage.advance()
-    return found
+    return Videos(range(count), lambda number: stream[number].pixels)

@@ -131,12 +131,30 @@ def test_killed_and_continued_gives_the_same_bits(tmp_path: Path, kind: signal.S
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert same(weights(tmp_path / "whole"), weights(output))
-    assert [each.name for each in sorted((output / "checkpoints").iterdir())] == [
-        each.name for each in sorted((tmp_path / "whole" / "checkpoints").iterdir())
-    ]
+    there, wanted = ({each.name for each in (run / "checkpoints").iterdir()} for run in (output, tmp_path / "whole"))
+    assert there >= wanted  # and, after SIGTERM, of the steps that were under way
     assert losses(output)[-1] == losses(tmp_path / "whole")[-1]
     entries = [json.loads(line)["step"] for line in (output / "metrics.jsonl").read_text().splitlines()]
     assert entries == list(range(1, 25))
+
+
+def test_a_stop_keeps_the_step_and_settings_of_no_effect_may_change(tmp_path: Path) -> None:
+    """Asked to stop, a run leaves a checkpoint of the step that it was at."""
+    file = write(tmp_path / "t.json", tree(tmp_path / "out", steps=100_000, checkpoint_every=100_000))
+    process = started(file)
+    while process.poll() is None and not (tmp_path / "out" / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert kept(tmp_path / "out") == 1
+    other = write(tmp_path / "t.json", tree(tmp_path / "out", steps=100_000, checkpoint_every=7, keep=3))
+    process = started(other)
+    while process.poll() is None and kept(tmp_path / "out") < 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert kept(tmp_path / "out") >= 2
 
 
 def test_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
