@@ -75,8 +75,8 @@ def facts_of(path: Path) -> Facts:
     metadata = _metadata(path)
     if metadata.get("format") != FORMAT:
         raise ModelError(
-            f"{path}: does not say how its network is built, as checkpoints of the task `train` do. "
-            'Describe it by "model" in the config.'
+            f"{path}: does not say how its network is built, as checkpoints of the task `train` do. Use one of these; "
+            "a published Latte can be drawn from by the task `sample`."
         )
     try:
         return Facts(json.loads(metadata["model"]), int(metadata["step"]), json.loads(metadata["run"]))

@@ -46,6 +46,11 @@ def published(path: Path, vae: str | None) -> VideoModelConfig:
             f'{path}: works on latents of 4 channels. Name the autoencoder that it was trained with: "vae": a folder, '
             'or an id of the hub such as "stabilityai/sd-vae-ft-ema".'
         )
+    if found.condition.kind == "text":
+        raise ModelError(
+            f'{path}: is told texts, and does not say by which encoder. Train on from it with "pretrained" and your '
+            "encoder, or draw from the LattePipeline that it was published as."
+        )
     factor = reduction(vae) if vae is not None else 1
     kinds = found.condition
     return VideoModelConfig.model_validate(
