@@ -236,3 +236,23 @@ def test_a_clip_that_cannot_be_drawn_is_said(
     file = write(tmp_path / "t.json", {"task": "transcode", "input_video": clip, "output_path": str(tmp_path / "out")})
     assert main(["check", str(file)]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_pipeline_draws_from_prompts_and_goes_on(tmp_path: Path) -> None:
+    """diffusers' LattePipeline through the same task: a folder, prompts, strips; finished videos are kept."""
+    from tiny_latte import FRAMES, SIDE, save_tiny_latte
+
+    folder = save_tiny_latte(tmp_path / "latte")
+    settings = {"frames": FRAMES, "size": SIDE, "scheduler": "ddim"}
+    keys = {"prompts": ["a fox", "a lake"], "num_videos": 3, "steps": 2, "pipeline": settings, "cfg_scale": 3.0}
+    output = sample(folder, tmp_path, "out", **keys)
+    listing = json.loads((output / "samples.json").read_text())
+    assert listing["frames"] == FRAMES
+    assert [each["prompt"] for each in listing["videos"]] == ["a fox", "a lake", "a fox"]
+    expected = {each.name: each.read_bytes() for each in (output / "strips").iterdir()}
+    assert len(set(expected.values())) == 3
+    (output / "strips" / "00001.png").unlink()
+    assert main(["run", str(tmp_path / "out.json"), "--quiet"]) == 0
+    assert {each.name: each.read_bytes() for each in (output / "strips").iterdir()} == expected
+    picture = sample(folder, tmp_path, "picture", **{**keys, "num_videos": 1, "pipeline": {**settings, "frames": 1}})
+    assert read_image(picture / "strips" / "00000.png")[0].shape == (SIDE, SIDE, 3)
