@@ -26,6 +26,8 @@ class Stage:
     total: int | None
     done: int
     displays: tuple["Display", ...]
+    unit: str = "frames"
+    """What is counted."""
     started: float = field(default_factory=time.monotonic)
     resumed_at: int = 0
 
@@ -40,7 +42,7 @@ class Stage:
 
     @property
     def per_second(self) -> float:
-        """Frames a second in this process; what an earlier run had finished doesn't count."""
+        """Units a second in this process; what an earlier run had finished doesn't count."""
         return (self.done - self.resumed_at) / max(self.seconds, 1e-9)
 
     @property
@@ -66,9 +68,9 @@ class Progress:
         self._displays = displays
 
     @contextmanager
-    def stage(self, name: str, total: int | None, done: int = 0) -> Iterator[Stage]:
-        """A stage of `total` frames (None: unknown) of which an earlier run finished `done`."""
-        stage = Stage(name, total, done, self._displays, resumed_at=done)
+    def stage(self, name: str, total: int | None, done: int = 0, unit: str = "frames") -> Iterator[Stage]:
+        """A stage of `total` frames or other units (None: unknown) of which an earlier run finished `done`."""
+        stage = Stage(name, total, done, self._displays, unit, resumed_at=done)
         for display in self._displays:
             display.begin(stage)
         finished = False
@@ -133,7 +135,7 @@ class BarDisplay:
 
     def update(self, stage: Stage) -> None:
         if self._bars is not None:
-            self._bars.update(self._task, completed=stage.done, rate=f"{stage.per_second:.1f} frames/s")
+            self._bars.update(self._task, completed=stage.done, rate=f"{stage.per_second:.1f} {stage.unit}/s")
 
     def end(self, stage: Stage, *, finished: bool) -> None:
         if self._bars is not None:
@@ -163,7 +165,7 @@ class LineDisplay:
             self._last = now
             left = stage.seconds_left
             remaining = f", {_duration(left)} left" if left is not None else ""
-            self.note(f"{stage.name}: {_count(stage)}, {stage.per_second:.1f} frames/s{remaining}")
+            self.note(f"{stage.name}: {_count(stage)}, {stage.per_second:.1f} {stage.unit}/s{remaining}")
 
     def end(self, stage: Stage, *, finished: bool) -> None:
         if finished:
@@ -203,7 +205,7 @@ class Record:
                 "stage": stage.name,
                 "done": stage.done,
                 "total": stage.total,
-                "frames_per_second": round(stage.per_second, 3),
+                f"{stage.unit}_per_second": round(stage.per_second, 3),
                 "seconds_left": None if left is None else round(left, 1),
             }
         )
@@ -216,7 +218,7 @@ class Record:
 
 
 def _count(stage: Stage) -> str:
-    return f"{stage.done} frames" if stage.total is None else f"{stage.done}/{stage.total} frames"
+    return f"{stage.done} {stage.unit}" if stage.total is None else f"{stage.done}/{stage.total} {stage.unit}"
 
 
 def _duration(seconds: float) -> str:

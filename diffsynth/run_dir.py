@@ -38,6 +38,8 @@ class RunFolder:
     record: dict[str, Any]
     settings: dict[str, Any]
     """The resolved config, for those who write it into what they make."""
+    leads: bool = True
+    """Whether this process keeps the record. Others that share the work only read it."""
 
     @property
     def is_complete(self) -> bool:
@@ -80,6 +82,8 @@ class RunFolder:
         shutil.rmtree(self.path / WORK, ignore_errors=True)
 
     def save(self) -> None:
+        if not self.leads:
+            return
         with disk.disk_errors(self.path):
             disk.write_json(self.path / RECORD, self.record)
 
@@ -191,9 +195,9 @@ def _refuse_other_run(
     known: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Compare what can change a byte: keys by their value, inputs by their content and not by their path."""
-    wanted = config.to_json()
+    wanted, earlier = (_without(config.INERT, each) for each in (config.to_json(), earlier))
     differing = []
-    for key in sorted((wanted.keys() | earlier.keys()) - config.INERT):
+    for key in sorted(wanted.keys() | earlier.keys()):
         if key in identities:
             if identities[key]["sha256"] != known.get(key, {}).get("sha256"):
                 differing.append(f"{key} (its content is another)")
@@ -204,6 +208,14 @@ def _refuse_other_run(
             f"{path}: this folder holds another run; it differs in {', '.join(differing)}. "
             "Use --fresh to move that run aside and start anew, or --output to write somewhere else."
         )
+
+
+def _without(inert: frozenset[str], tree: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """A config's keys that can change the result."""
+    kept = {key: each for key, each in tree.items() if place + key not in inert}
+    return {
+        key: _without(inert, each, f"{place}{key}.") if isinstance(each, dict) else each for key, each in kept.items()
+    }
 
 
 def _shown(value: Any) -> str:

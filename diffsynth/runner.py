@@ -3,9 +3,9 @@
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -15,10 +15,11 @@ from diffsynth import config as configs
 from diffsynth.config import Override
 from diffsynth.errors import ConfigError, DiffSynthError
 from diffsynth.inputs import expand, folder_names
-from diffsynth.progress import reporting
-from diffsynth.run_dir import claim
+from diffsynth.progress import Progress, reporting
+from diffsynth.run_dir import RunFolder, claim
 from diffsynth.runtime import Runtime
 from diffsynth.tasks import DEFAULT_TASK, TASKS, Runnable, Task
+from diffsynth.world import World, joined
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -59,7 +60,10 @@ def load(path: Path, request: Request, source: str | None) -> Runnable:
     """A config with the command line's input, output and overrides in it."""
     overrides = list(request.overrides)
     if source is not None:
-        overrides.append(Override.of(_input_key(path), source))
+        key = _input_key(path)
+        if key is None:
+            raise ConfigError([f"{path}: its task reads no clip; leave --input out."])
+        overrides.append(Override.of(key, source))
     if request.output is not None:
         overrides.append(Override.of("output_path", str(request.output)))
     if request.preview is not None:
@@ -67,7 +71,7 @@ def load(path: Path, request: Request, source: str | None) -> Runnable:
     return configs.load(path, TASKS, DEFAULT_TASK, overrides)
 
 
-def _input_key(path: Path) -> str:
+def _input_key(path: Path) -> str | None:
     """The key that holds the clip of a config; a task that isn't known is reported when the config is validated."""
     kind = TASKS.get(str(configs.read(path).get("task", DEFAULT_TASK)))
     return kind.INPUT_KEY if kind is not None else Runnable.INPUT_KEY
@@ -126,10 +130,12 @@ def run(request: Request, runtime: Runtime, console: Console) -> int:
     groups = plan(request)
     count = sum(map(len, groups))
     failures: list[Failure] = []
-    with signals_interrupt():
+    together = any(piece.config.DISTRIBUTED for group in groups for piece in group)
+    with signals_interrupt(), joined(runtime, together=together) as world:
+        runtime = replace(runtime, world=world)
         for group in groups:
             failures += _run_group(group, runtime, console, request, alone=count == 1)
-    if count > 1:
+    if count > 1 and world.leads:
         console.print(
             f"{count - len(failures)} of {count} done" + (f", {len(failures)} failed:" if failures else "."),
             highlight=False,
@@ -141,8 +147,8 @@ def run(request: Request, runtime: Runtime, console: Console) -> int:
 
 def run_config(config: Runnable, runtime: Runtime, console: Console, request: Request) -> int:
     """Run a config that was not read from a file; `request` says how."""
-    with signals_interrupt():
-        _run_piece(Piece(config.task, config), None, runtime, console, request)
+    with signals_interrupt(), joined(runtime, together=config.DISTRIBUTED) as world:
+        _run_piece(Piece(config.task, config), None, replace(runtime, world=world), console, request)
     return EXIT_DONE
 
 
@@ -169,11 +175,16 @@ def _run_group(
 
 def _run_piece(piece: Piece, task: Task | None, runtime: Runtime, console: Console, request: Request) -> Task | None:
     config = piece.config
-    inputs = config.inputs()
-    with claim(config.output_path, config, inputs, fresh=request.fresh) as folder:
+    config.prepare(runtime)
+    inputs, leads = config.inputs(), runtime.world.leads
+    with _claimed(config, inputs, runtime.world, request) as folder:
         if folder.is_complete:
-            if not request.quiet:
+            if leads and not request.quiet:
                 console.print(f"{piece.name}: complete already, in {folder.path}", highlight=False, soft_wrap=True)
+            return task
+        if not leads:
+            task = task or config.build(runtime)
+            task.run(inputs, folder, Progress())
             return task
         with reporting(console, folder.progress_file, quiet=request.quiet) as progress:
             if runtime.device != "auto" and not config.USES_DEVICE:
@@ -183,6 +194,25 @@ def _run_piece(piece: Piece, task: Task | None, runtime: Runtime, console: Conso
     if not request.quiet:
         console.print(f"{piece.name}: done, in {config.output_path}", highlight=False, soft_wrap=True)
     return task
+
+
+@contextmanager
+def _claimed(config: Runnable, inputs: Mapping[str, Path], world: World, request: Request) -> Iterator[RunFolder]:
+    """The run's folder: the leading process claims it, and the others go along with what came of that."""
+    if not world.leads:
+        record = world.agreed(None)
+        if record is None:
+            raise SystemExit(EXIT_USER_ERROR)  # the leading process says why
+        yield RunFolder(config.output_path.resolve(), record, config.to_json(), leads=False)
+        return
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(claim(config.output_path, config, inputs, fresh=request.fresh))
+        except DiffSynthError:
+            world.agreed(None)
+            raise
+        world.agreed(folder.record)
+        yield folder
 
 
 @contextmanager

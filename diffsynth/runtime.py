@@ -7,11 +7,12 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from diffsynth.errors import UnavailableError
+from diffsynth.world import World
 
 if TYPE_CHECKING:
     import numpy
@@ -32,6 +33,8 @@ class Runtime:
     device: DeviceName = "auto"
     dtype: PrecisionName = "auto"
     threads: int | None = None
+    world: World = field(default_factory=World)
+    """The processes that share the work, this one among them."""
 
     def torch_device(self) -> "torch.device":
         """The device that networks run on; asking for one that isn't there is an error, never a silent fallback."""
@@ -56,6 +59,17 @@ class Runtime:
             return torch.float16 if self.torch_device().type == "cuda" else torch.float32
         named = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
         return named[self.dtype]
+
+    def take_device(self, number: int) -> None:
+        """Use the device of this number, where there are several: each process of a machine has its own."""
+        import torch
+
+        if self.torch_device().type == "cuda":
+            torch.cuda.set_device(number)
+
+    def distributed_backend(self) -> str:
+        """How processes speak with each other; tensors on the CPU go over gloo everywhere."""
+        return "cpu:gloo,cuda:nccl" if self.torch_device().type == "cuda" else "gloo"
 
     def release_memory(self) -> None:
         """Give the memory that torch keeps for later use back to the device, after a network was dropped."""

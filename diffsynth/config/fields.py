@@ -63,7 +63,8 @@ def _existing(value: Any) -> Path:
     raise PydanticCustomError("missing_file", "{sentence}", {"sentence": _not_found(text, tried)})
 
 
-def _clip(value: Any) -> Path:
+def existing_clip(value: Any) -> Path:
+    """The clip that a value of a config names; an error says where it was looked for."""
     text = _text(value)
     tried = places(text)
     for path in tried:
@@ -105,7 +106,7 @@ _PATH_SCHEMA = WithJsonSchema({"type": "string", "format": "path", "minLength": 
 ExistingPath = Annotated[Path, BeforeValidator(_existing), _PATH_SCHEMA]
 """A file or folder that must be there."""
 
-ClipPath = Annotated[Path, BeforeValidator(_clip), _PATH_SCHEMA]
+ClipPath = Annotated[Path, BeforeValidator(existing_clip), _PATH_SCHEMA]
 """A video, a folder of numbered images, a glob of images, or one image; it must be there."""
 
 OutputPath = Annotated[Path, BeforeValidator(_output), _PATH_SCHEMA]

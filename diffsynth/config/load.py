@@ -37,7 +37,7 @@ class TaskConfig(ConfigModel):
     """What every task's config has. A task adds its own keys and `build(runtime)`."""
 
     INERT: ClassVar[frozenset[str]] = frozenset({"output_path"})
-    """Keys that can't change a byte of the result."""
+    """Keys that can't change a byte of the result; `a.b` is the key b within a."""
     OLDER_SPELLINGS: ClassVar[Mapping[str, dict[str, Any]]] = {}
     """The schema of each key that `respell` turns into another."""
 

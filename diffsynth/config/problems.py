@@ -114,6 +114,12 @@ def _sentence(detail: ErrorDetails, name: str, place: Place, owner: type[BaseMod
     if kind == "literal_error":
         allowed = [each.strip(" '") for each in str(context["expected"]).replace(" or ", ", ").split(",")]
         return unknown_name(name, detail.get("input"), allowed)
+    if kind == "union_tag_invalid":
+        return unknown_name(
+            f"{name}.type", context["tag"], [each.strip(" '") for each in context["expected_tags"].split(",")]
+        )
+    if kind == "union_tag_not_found":
+        return f'"{name}.type" is required: it names which one is meant.'
     if kind in LIMIT_WORDS:
         words, key = LIMIT_WORDS[kind]
         return f'"{name}" is {found}; it {words} {context[key]}.'

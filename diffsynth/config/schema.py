@@ -43,24 +43,28 @@ def json_schema(kinds: Mapping[str, type[TaskConfig]], default_task: str) -> Sch
 def _task_schema(kind: type[TaskConfig]) -> Schema:
     schema = kind.model_json_schema()
     required = schema.pop("required", [])
-    for definition in (schema, *schema.get("$defs", {}).values()):
-        _untag(definition)
+    definitions = schema.get("$defs", {})
+    for tagged in {each for one in (schema, *definitions.values()) for each in _select(one)}:
+        definitions[tagged.rpartition("/")[2]]["properties"].pop("type")
     schema["properties"] |= {**COMMON_KEYS, **kind.OLDER_SPELLINGS}
     # What is required may be inherited from another config, or stand in an older spelling that has no such key.
     schema["anyOf"] = [{"required": ["extends"]}, {"required": required}]
     return schema
 
 
-def _untag(definition: Schema) -> None:
-    """Take out the tag that tells a union's members apart: in a config, the neighbouring key names the component."""
+def _select(definition: Schema) -> set[str]:
+    """Let `"x"` decide what `"x_config"` may hold: there, the neighbouring key names the component, and not a tag.
+
+    Returns the components that therefore have no tag in a config.
+    """
     properties = definition.get("properties", {})
-    properties.pop("type", None)
-    choices = []
+    choices, untagged = [], set()
     for settings, value in properties.items():
         mapping = _mapping(value)
         if mapping and settings.endswith("_config"):
             properties[settings] = {"type": ["object", "null"], "description": value.get("description", "")}
             name = settings.removesuffix("_config")
+            untagged |= set(mapping.values())
             choices += [
                 {
                     "if": {"properties": {name: {"const": tag}}, "required": [name]},
@@ -70,6 +74,7 @@ def _untag(definition: Schema) -> None:
             ]
     if choices:
         definition["allOf"] = choices
+    return untagged
 
 
 def _mapping(value: Schema) -> dict[str, str]:
@@ -116,8 +121,10 @@ def _table(kind: type[BaseModel]) -> list[str]:
         if name == "type":
             continue
         default = "**required**" if field.is_required() else _default(field.get_default(call_default_factory=True))
-        meaning = (field.description or "").replace("|", "\\|")
-        lines.append(f"| `{name}` | {_words(properties[name])} | {default} | {meaning} |")
+        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+        tags = () if name.endswith("_config") else _mapping(properties[name])
+        words = f"object; its `type`: {', '.join(f'`{tag}`' for tag in tags)}" if tags else _words(properties[name])
+        lines.append(f"| `{name}` | {words} | {default} | {meaning} |")
     return lines
 
 

@@ -1,10 +1,13 @@
 """Tasks: what a config's `"task"` may be. One file each; to add one is to add a file and a line here."""
 
 from diffsynth.tasks.base import Prediction, Runnable, Task
+from diffsynth.tasks.evaluate import EvaluateConfig
 from diffsynth.tasks.interpolate import InterpolateConfig
 from diffsynth.tasks.measure import MeasureConfig
+from diffsynth.tasks.sample import SampleConfig
 from diffsynth.tasks.smooth import SmoothConfig
 from diffsynth.tasks.stylize import StylizeConfig
+from diffsynth.tasks.train import TrainConfig
 from diffsynth.tasks.transcode import TranscodeConfig
 
 DEFAULT_TASK = "stylize"
@@ -16,6 +19,9 @@ TASKS: dict[str, type[Runnable]] = {
     "interpolate": InterpolateConfig,
     "measure": MeasureConfig,
     "transcode": TranscodeConfig,
+    "train": TrainConfig,
+    "sample": SampleConfig,
+    "evaluate": EvaluateConfig,
 }
 
 __all__ = ["DEFAULT_TASK", "TASKS", "Prediction", "Runnable", "Task"]

@@ -46,12 +46,17 @@ class Runnable(TaskConfig, ABC):
 
     USES_DEVICE: ClassVar[bool] = False
     """Whether `--device` makes a difference."""
-    INPUT_KEY: ClassVar[str] = "input_video"
-    """The key that `--input` of the command line replaces."""
+    INPUT_KEY: ClassVar[str | None] = "input_video"
+    """The key that `--input` of the command line replaces; None where a task reads no clip."""
+    DISTRIBUTED: ClassVar[bool] = False
+    """Whether the processes that torchrun starts share the work."""
 
     @abstractmethod
     def inputs(self) -> dict[str, Path]:
         """The files that the result depends on, by the key that names them."""
+
+    def prepare(self, runtime: Runtime) -> None:
+        """Make the inputs that are no files of the user. It comes before the run's folder is claimed."""
 
     @abstractmethod
     def predict(self) -> Prediction:

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from diffsynth.config import ClipPath, ConfigModel, Contradiction
+from diffsynth.config import ConfigModel, Contradiction
 from diffsynth.disk import json_text
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
+from diffsynth.runtime import Runtime
 from diffsynth.tasks.base import Prediction, Runnable
+from diffsynth.tasks.sampled_clip import ClipSource, SampledClip
+from diffsynth.video.geometry import target_size
 from diffsynth.video.options import CODEC_SUFFIXES, Geometry, Selection, VideoOptions
 
 if TYPE_CHECKING:
@@ -114,7 +117,14 @@ class FramesTaskConfig(Runnable):
                 f'"video.quality" is {quality}, but "video.codec" is "{self.video.codec}": {use}. Change one of them.',
             )
 
+    def expected(self) -> Prediction | None:
+        """What is known of a clip that isn't there yet; None: it is there."""
+        return None
+
     def predict(self) -> Prediction:
+        drawn = self.expected()
+        if drawn is not None:
+            return drawn
         from diffsynth.video.clip import open_clip
 
         clip = open_clip(self.main_clip(), self.selection(), self.geometry(), image_fps=Fraction(self.image_rate))
@@ -156,14 +166,27 @@ class FramesTaskConfig(Runnable):
 class ClipTaskConfig(FramesTaskConfig):
     """A task that reads one clip and writes one."""
 
-    input_video: ClipPath
-    """The clip: a video, a folder of numbered images, a glob of images, or one image."""
+    input_video: ClipSource
+    """The clip: a video, a folder of numbered images, a glob of images, one image, or one that a trained model draws:
+    `{"sample": "runs/digits", "seed": 3}`."""
 
     def inputs(self) -> dict[str, Path]:
-        return {"input_video": self.input_video}
+        return {"input_video": self.main_clip()}
 
     def main_clip(self) -> Path:
-        return self.input_video
+        return self.input_video.place() if isinstance(self.input_video, SampledClip) else self.input_video
+
+    def prepare(self, runtime: Runtime) -> None:
+        if isinstance(self.input_video, SampledClip):
+            self.input_video.make(runtime)
+
+    def expected(self) -> Prediction | None:
+        if not isinstance(self.input_video, SampledClip) or self.main_clip().exists():
+            return None
+        model = self.input_video.model()
+        height, width = target_size(*model.size, self.geometry())
+        frames = self.selection().count_of(model.frames)
+        return Prediction(frames, height, width, frames * height * width * 6, remarks=("The clip is drawn first.",))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ def preview(config: StylizeConfig, runtime: Runtime, path: Path, progress: Progr
         None if net.processor_config is None else net.processor_config.build(runtime) for net in config.controlnets
     ]
     ready = ReadyCondition(config.reader())
-    clip = config.reader().open(config.input_video)
+    config.prepare(runtime)
+    clip = config.reader().open(config.main_clip())
     with tempfile.TemporaryDirectory(prefix="diffsynth-") as name:
         folder = Path(name)
         shown = None if any(each and each.looks_around for each in processors) else three_frames(clip)

@@ -200,7 +200,7 @@ class StylizeConfig(ClipTaskConfig):
             f"controlnets[{i}].condition": net.condition for i, net in enumerate(self.controlnets) if net.condition
         }
         mask = {"mask": self.mask} if self.mask else {}
-        caption = {"caption": caption_file(self.input_video)} if self.wording().captioned else {}
+        caption = {"caption": caption_file(self.main_clip())} if self.wording().captioned else {}
         painted = {f"keyframes[{frame}]": path for frame, path in self.keyframes.items()}
         pictures = shown(self.ip_adapter)
         return {**super().inputs(), **style, **references, **ready, **pictures, **mask, **painted, **caption}

@@ -49,7 +49,7 @@ def _of_partners(config: "StylizeConfig") -> Iterator[Contradiction]:
         yield Contradiction(
             ("background_prompt", "mask"), '"background_prompt" is painted outside of a "mask", which is not given.'
         )
-    if config.wording().captioned and not (file := caption_file(config.input_video)).is_file():
+    if config.wording().captioned and not (file := caption_file(config.main_clip())).is_file():
         yield Contradiction(
             ("prompt", "input_video"), f'"prompt" asks for the clip\'s caption, but there is no {file}. Write it.'
         )

@@ -74,6 +74,14 @@ class Clip:
         last = total if selection.end is None else min(total, self._position(selection.end))
         return selection.count_of(max(0, last - first))
 
+    def viewed(self, selection: Selection, geometry: Geometry) -> "Clip":
+        """Other frames, or another size, of the same source, which is not looked into again."""
+        return Clip(self._source, selection, geometry)
+
+    def source_count(self) -> int:
+        """How many frames the whole source has, told by decoding it; no frame is converted."""
+        return sum(1 for _ in self._source.pictures(None, self.damage))
+
     def _position(self, bound: float) -> int:
         """The number of the first frame at or after a bound of the selection, at an even rate."""
         return bound if isinstance(bound, int) else ceil(Fraction(bound) * self.info.fps - Fraction(1, 4))

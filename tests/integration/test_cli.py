@@ -124,9 +124,10 @@ def test_new_writes_a_config_that_only_lacks_what_it_must(tmp_path: Path, capsys
         values = {"clips": {"mine": "a.mp4"}, "model_id": "a/b"}
         filled = tree | {key: values.get(key, "a.mp4") for key, value in tree.items() if value == ""}
         assert not list(jsonschema.Draft202012Validator(schema).iter_errors(filled))
-        assert main(["check", str(path)]) == 2
+        complete = "" not in tree.values()  # a training begins with drawn digits
+        assert main(["check", str(path)]) == (0 if complete else 2)
         said = capsys.readouterr().err
-        assert TASKS[task].INPUT_KEY in said
+        assert complete or (TASKS[task].INPUT_KEY or "was not found") in said or "must be a path" in said
         assert "is not a known key" not in said
         assert main(["new", task, str(path)]) == 2
         assert "was not touched" in capsys.readouterr().err

@@ -1,0 +1,137 @@
+"""All measures of drawn videos, each with what it would be for videos that are only noise, and for clips never seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffsynth.errors import MediaError
+from diffsynth.metrics.digit_templates import digit_of
+from diffsynth.metrics.frechet import frechet_distance
+from diffsynth.metrics.motion import SPEEDS, apart, changes, histogram
+from diffsynth.metrics.nearest import nearest
+from diffsynth.runtime import Runtime, numpy_generator
+from diffsynth.training.samples import Videos
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Drawn videos, clips of the data set, and further clips of it that stand for perfect videos."""
+
+    samples: Sequence[Pixels]
+    labels: Sequence[int | None]
+    reference: Sequence[Pixels]
+    held_back: Sequence[Pixels]
+
+    def noise(self, seed: int) -> Sequence[Pixels]:
+        """As many videos of nothing but noise."""
+        shape = self.samples[0].shape
+        return Videos(
+            range(len(self.samples)),
+            lambda number: numpy_generator(seed, "noise video", number).integers(0, 256, shape, np.uint8),
+        )
+
+    def unseen(self) -> Sequence[Pixels]:
+        """Clips of the data set, as many as there are samples where there are so many."""
+        return self.held_back[: len(self.samples)]
+
+
+def measured(name: str, compared: Compared, seed: int, i3d: Path | None, runtime: Runtime) -> dict[str, Any]:
+    match name:
+        case "frechet_random_conv3d":
+            return random_frechet(compared, seed)
+        case "fvd":
+            assert i3d is not None
+            return fvd(compared, i3d, runtime)
+        case "digit_accuracy":
+            return digit_accuracy(compared)
+        case "motion_histogram":
+            return motion(compared, seed)
+        case _:
+            return remembered(compared)
+
+
+def random_frechet(compared: Compared, seed: int) -> dict[str, Any]:
+    """By a network that has learned nothing: to compare runs on one data set, not with published figures."""
+    from diffsynth.metrics.video_features import RANDOM_LARGEST, random_features
+
+    reference = random_features(compared.reference, seed)
+
+    def distance(videos: Sequence[Pixels]) -> float:
+        return frechet_distance(random_features(videos, seed), reference)
+
+    return {
+        "value": distance(compared.samples),
+        "of_noise": distance(compared.noise(seed)),
+        "of_unseen_clips": distance(compared.unseen()),
+        "network": f"random 3-D convolutions, seed {seed}, frames of {RANDOM_LARGEST} pixels at most",
+    }
+
+
+def fvd(compared: Compared, path: Path, runtime: Runtime) -> dict[str, Any]:
+    """The Fréchet video distance, with all that its figure hangs on."""
+    from diffsynth.metrics.video_features import I3D_SIDE, I3d
+
+    network = I3d(path, runtime.torch_device())
+    value = frechet_distance(network.features(compared.samples), network.features(compared.reference))
+    shape = compared.reference[0].shape
+    return {
+        "value": value,
+        "n": len(compared.samples),
+        "n_reference": len(compared.reference),
+        "frames": shape[0],
+        "subsampling": "one window a clip, as the data set draws it",
+        "resize": f"trilinear from {shape[1]}x{shape[2]} to {I3D_SIDE}x{I3D_SIDE}",
+        "i3d_sha256": network.digest,
+    }
+
+
+def digit_accuracy(compared: Compared) -> dict[str, Any]:
+    """How often a drawing of the wanted digit fits best."""
+    if any(label is None for label in compared.labels):
+        raise MediaError(
+            '"digit_accuracy" needs to know which digit each sample should be: evaluate a run of `sample` whose '
+            " model is told classes."
+        )
+    seen = [digit_of(each) for each in compared.samples]
+    right = [found == label for found, label in zip(seen, compared.labels, strict=True)]
+    by_digit = {
+        str(digit): float(np.mean([ok for ok, label in zip(right, compared.labels, strict=True) if label == digit]))
+        for digit in sorted({label for label in compared.labels if label is not None})
+    }
+    return {"value": float(np.mean(right)), "by_digit": by_digit, "seen": seen}
+
+
+def motion(compared: Compared, seed: int) -> dict[str, Any]:
+    """Histograms of speed, and how far apart they are: 0 is the same, 1 nothing in common."""
+    there = histogram(compared.reference)
+    here = histogram(compared.samples)
+    return {
+        "value": apart(here, there),
+        "of_noise": apart(histogram(compared.noise(seed)), there),
+        "of_unseen_clips": apart(histogram(compared.unseen()), there),
+        "change": float(np.mean([changes(each) for each in compared.samples])),
+        "change_of_reference": float(np.mean([changes(each) for each in compared.reference])),
+        "edges": SPEEDS.round(6).tolist(),
+        "samples": here.tolist(),
+        "reference": there.tolist(),
+    }
+
+
+def remembered(compared: Compared) -> dict[str, Any]:
+    """Distances to the nearest clip. Samples much nearer than unseen clips are were learned by heart."""
+    found = nearest(compared.samples, compared.reference)
+    unseen = nearest(compared.unseen(), compared.reference)
+    return {
+        "value": float(found.distances.mean()),
+        "least": float(found.distances.min()),
+        "of_unseen_clips": float(unseen.distances.mean()),
+        "least_of_unseen_clips": float(unseen.distances.min()),
+        "distances": found.distances.round(4).tolist(),
+        "clips": found.clips.tolist(),
+    }

@@ -1,0 +1,55 @@
+"""What the trainer and the sampler know of a backbone."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ConditionKind = Literal["none", "class", "text"]
+TextScheduler = Literal[
+    "checkpoint", "ddpm", "ddim", "pndm", "euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2s", "deis", "unipc"
+]
+"""What a `LattePipeline` may be sampled with; `checkpoint` is the one in its folder."""
+
+
+@dataclass(frozen=True)
+class VideoShape:
+    """What one video is to a network: pixels or latents."""
+
+    frames: int
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a network is told beside the noisy video."""
+
+    kind: ConditionKind = "none"
+    num_classes: int = 0
+    """For `class`: labels are 0 … num_classes - 1, and num_classes means none."""
+    text_dim: int = 0
+    """For `text`: the width of the encoder's states."""
+    text_tokens: int = 1
+    """For `text`: how many tokens a prompt has, 1 for pooled states. Tokens that are all zero are padding."""
+    dropout: float = 0.0
+    """How often training leaves the condition out."""
+
+
+class Backbone(Protocol):
+    """A network that answers to noisy videos."""
+
+    def __call__(self, x: "Tensor", t: "Tensor", cond: "Tensor | None", image_frames: int = 0) -> "Tensor":
+        """(B, F + I, C', H, W) from x (B, F + I, C, H, W), whose last I frames are pictures of their own, and the
+        timestep t (B), 0 … 1000.
+
+        `cond` is labels, long (B), or (B, 1 + I) where pictures have their own; or a text's states (B, tokens, dim),
+        (B, 1 + I, tokens, dim).
+        """
+        ...
+
+    def null_condition(self, batch: int) -> "Tensor | None":
+        """What `cond` is for videos that nothing is said of."""
+        ...

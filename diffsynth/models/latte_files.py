@@ -1,0 +1,129 @@
+"""Published Latte checkpoints: which network a file of weights is of, and whether it is whole."""
+
+import math
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from diffsynth.errors import MissingFileError, ModelError
+from diffsynth.models.base import Condition, VideoShape
+from diffsynth.models.latte import Latte
+from diffsynth.models.latte_config import SIZES, LatteConfig
+
+HEADS = {hidden: heads for hidden, _, heads in SIZES.values()}
+PARTS = ("ema", "model")
+"""What a published file holds, the better first."""
+MARKS = ("x_embedder.proj.weight", "pos_embed", "temp_embed", "blocks.0.attn.qkv.weight", "final_layer.linear.weight")
+"""The weights that tell a network's numbers."""
+SHOWN = 4
+
+
+@dataclass(frozen=True)
+class PublishedLatte:
+    """A network as its file describes it."""
+
+    config: LatteConfig
+    shape: VideoShape
+    condition: Condition
+    learned_sigma: bool
+    weights: dict[str, Tensor]
+
+    def build(self) -> Latte:
+        network = self.config.build(self.shape, self.condition, learned_sigma=self.learned_sigma)
+        network.load_state_dict(self.weights)
+        return network
+
+
+def read_latte(path: Path, heads: int | None = None) -> PublishedLatte:
+    """The network in a `.pt` or `.safetensors` file of the published layout; of `ema` and `model` the former.
+
+    A file doesn't say its heads: those of the published sizes are known by the hidden size.
+    """
+    weights = _weights(path)
+    missing = [name for name in MARKS if name not in weights]
+    if missing:
+        raise ModelError(
+            f"{path}: is no Latte checkpoint: it has no {_some(missing)}. It holds {_some(sorted(weights))}. "
+            "Is it another model's?"
+        )
+    found = _described(path, weights, heads)
+    with torch.device("meta"):
+        network = found.config.build(found.shape, found.condition, learned_sigma=found.learned_sigma)
+    differences = differing(network.state_dict(), weights)
+    if differences:
+        raise ModelError(
+            f"{path}: looks like a Latte of hidden size {found.config.hidden} and depth {found.config.depth}, but "
+            f"{'; '.join(differences)}. Copy or download it again, or is it another model's?"
+        )
+    return found
+
+
+def differing(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """In which weights two networks differ, in words; nothing where they agree in all names and shapes."""
+    missing = [name for name in expected if name not in found]
+    unknown = [name for name in found if name not in expected]
+    shapes = [
+        f"{name} is {tuple(found[name].shape)} instead of {tuple(each.shape)}"
+        for name, each in expected.items()
+        if name in found and found[name].shape != each.shape
+    ]
+    told = (("it lacks", missing), ("it has", unknown), ("", shapes))
+    return [f"{words} {_some(names)}".strip() for words, names in told if names]
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise MissingFileError(f"{path}: was not found. Name a .pt or .safetensors file of weights.")
+    try:
+        if path.suffix == ".safetensors":
+            tree: object = load_file(path)
+        else:
+            tree = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as problem:
+        raise ModelError(
+            f"{path}: doesn't load as weights ({(str(problem) or type(problem).__name__).splitlines()[0][:200]}). "
+            "Only tensors are read, never code. Is the download complete?"
+        ) from problem
+    if isinstance(tree, dict):
+        tree = next((tree[part] for part in PARTS if isinstance(tree.get(part), dict)), tree)
+    if not isinstance(tree, dict) or not all(isinstance(each, Tensor) for each in tree.values()):
+        raise ModelError(f'{path}: holds no table of weights, neither by itself nor under "ema" or "model".')
+    return {str(name).removeprefix("module."): each for name, each in tree.items()}
+
+
+def _described(path: Path, weights: Mapping[str, Tensor], heads: int | None) -> PublishedLatte:
+    patches, places = weights["x_embedder.proj.weight"], weights["pos_embed"].shape[1]
+    hidden, channels, patch = int(patches.shape[0]), int(patches.shape[1]), int(patches.shape[-1])
+    heads = heads or HEADS.get(hidden)
+    if heads is None:
+        raise ModelError(
+            f"{path}: its hidden size is {hidden}, which none of the published networks has "
+            f"({', '.join(map(str, HEADS))}), so its number of heads can't be told. Give it."
+        )
+    side = math.isqrt(places)
+    if side * side != places:
+        raise ModelError(f"{path}: its pos_embed is for {places} patches, which form no square.")
+    depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
+    condition = _condition(weights)
+    shape = VideoShape(int(weights["temp_embed"].shape[1]), channels, side * patch, side * patch)
+    learned = len(weights["final_layer.linear.weight"]) == 2 * channels * patch**2
+    config = LatteConfig(hidden=hidden, depth=depth, heads=heads, patch=patch)
+    return PublishedLatte(config, shape, condition, learned, dict(weights))
+
+
+def _condition(weights: Mapping[str, Tensor]) -> Condition:
+    labels = weights.get("y_embedder.embedding_table.weight")
+    if labels is not None:
+        return Condition("class", num_classes=len(labels) - 1)
+    words = weights.get("text_embedding_projection.1.weight")
+    return Condition() if words is None else Condition("text", text_dim=int(words.shape[1]))
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,0 +1,185 @@
+"""`train`: a video diffusion model from clips."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from diffsynth.config import Contradiction, ModelRef, OptionalPath
+from diffsynth.config.fields import hub_id
+from diffsynth.diffusion.objective import DiffusionConfig
+from diffsynth.errors import ConfigError
+from diffsynth.hub import is_cached
+from diffsynth.models import BackboneConfig, LatteConfig
+from diffsynth.progress import Progress
+from diffsynth.run_dir import RunFolder
+from diffsynth.runtime import Runtime, available_cores
+from diffsynth.tasks.base import Prediction, Runnable, Task
+from diffsynth.training.conditions import ClassConditionConfig, ConditionConfig, NoConditionConfig, TextConditionConfig
+from diffsynth.training.data import ClipSet, DatasetConfig
+from diffsynth.training.data.files import FilesConfig
+from diffsynth.training.data.moving_digits import MovingDigitsConfig
+from diffsynth.training.facts import checkpoints, weights_file
+from diffsynth.training.settings import TrainSettings
+from diffsynth.training.video_model import SpaceName, VideoModelConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MOST_READERS = 4
+
+
+class TrainConfig(Runnable):
+    """Train a video diffusion model on clips."""
+
+    USES_DEVICE: ClassVar[bool] = True
+    DISTRIBUTED: ClassVar[bool] = True
+    INPUT_KEY: ClassVar[str | None] = None
+
+    INERT: ClassVar[frozenset[str]] = frozenset(
+        {"output_path", *(f"train.{key}" for key in ("workers", "keep", "checkpoint_every", "tensorboard"))}
+    )
+
+    task: Literal["train"] = "train"
+    """Train a video diffusion model on clips."""
+    dataset: DatasetConfig = MovingDigitsConfig()
+    """The clips to learn from; `"type"` names the set or its layout."""
+    space: SpaceName = "pixel"
+    """`pixel`: the network works on frames; `latent`: on what `vae` makes of them."""
+    vae: ModelRef | None = None
+    """For `latent`: an autoencoder in diffusers' layout, a folder or an id of the hub."""
+    backbone: BackboneConfig = LatteConfig()
+    """The network."""
+    condition: ConditionConfig = NoConditionConfig()
+    """What the network is told beside the noisy video."""
+    diffusion: DiffusionConfig = DiffusionConfig()
+    """The noise, and what the network answers."""
+    train: TrainSettings = TrainSettings()
+    """Batches, steps, the optimizer, and what is kept and shown on the way."""
+    pretrained: OptionalPath = None
+    """Weights to start from: the folder of a training run, a safetensors file, or an official Latte `.pt`. What fits by
+    name and shape is taken, the rest is told."""
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if (self.space == "latent") != (self.vae is not None):
+            yield Contradiction(
+                ("space", "vae"),
+                '"space": "latent" needs "vae", a folder or an id of the hub.'
+                if self.vae is None
+                else '"vae" is given, but "space" is "pixel". Set "space": "latent", or leave "vae" out.',
+            )
+        if isinstance(self.dataset, FilesConfig):
+            if self.dataset.random_crop and not self.dataset.centre_square_crop:
+                yield Contradiction(
+                    ("dataset",),
+                    '"dataset.random_crop" cuts frames, but "centre_square_crop" is false: they are stretched, uncut.',
+                )
+            if self.dataset.image_list is not None and not self.dataset.images:
+                yield Contradiction(
+                    ("dataset",),
+                    '"dataset.image_list" is given, but "dataset.images" is 0: say how many beside a clip.',
+                )
+
+    def inputs(self) -> dict[str, Path]:
+        return {} if self.pretrained is None else {"pretrained": weights_file(self.pretrained)}
+
+    def predict(self) -> Prediction:
+        clips = self.clips()
+        height, width = self.dataset.size
+        settings = self.train
+        epochs = settings.steps * settings.global_batch / len(clips)
+        remarks = [
+            f"{len(clips)} clips; {settings.steps} steps of {settings.global_batch} see each {epochs:.3g} times."
+        ]
+        if clips.classes:
+            remarks.append(f"{len(clips.classes)} classes.")
+        encoder = self.condition.encoder if isinstance(self.condition, TextConditionConfig) else None
+        hubs = (hub_id(each) for each in (self.vae, encoder) if each is not None)
+        downloads = tuple(each for each in hubs if each is not None and not is_cached(each))
+        return Prediction(self.dataset.frames, height, width, None, None, downloads, tuple(remarks))
+
+    def clips(self) -> ClipSet:
+        """The data set, checked against what the network is told."""
+        clips = self.dataset.build()
+        if isinstance(self.condition, ClassConditionConfig):
+            problem = _misfit(self.dataset.type, clips.classes, self.condition.num_classes)
+            if problem is not None:
+                raise ConfigError([problem])
+        return clips
+
+    def model(self, clips: ClipSet) -> VideoModelConfig:
+        return VideoModelConfig(
+            size=self.dataset.size,
+            frames=self.dataset.frames,
+            frame_channels=self.dataset.frame_channels,
+            space=self.space,
+            vae=self.vae,
+            backbone=self.backbone,
+            condition=self.condition,
+            diffusion=self.diffusion,
+            classes=clips.classes if isinstance(self.condition, ClassConditionConfig) else (),
+        )
+
+    def build(self, runtime: Runtime) -> Task:
+        if runtime.world.size > self.train.global_batch:
+            raise ConfigError(
+                [f'"train.global_batch" is {self.train.global_batch}, but there are {runtime.world.size} processes.']
+            )
+        return Train(self, self.clips(), runtime)
+
+    def readers(self) -> int:
+        """Processes that read clips ahead."""
+        if self.train.workers is not None:
+            return self.train.workers
+        return min(MOST_READERS, available_cores()) if isinstance(self.dataset, FilesConfig) else 0
+
+
+def _misfit(name: str, classes: tuple[str, ...], known: int) -> str | None:
+    """What keeps a network that knows so many classes from learning these."""
+    if not classes:
+        return (
+            f'"condition" is "class", but the data set "{name}" has no classes. Use a set that has them '
+            '("class_folders", "ucf101", "moving_digits"), or "condition": {"type": "none"}.'
+        )
+    if len(classes) > known:
+        return (
+            f'"condition.num_classes" is {known}, but the clips have {len(classes)} classes, among them '
+            f'"{classes[known]}". Set it to {len(classes)} or more.'
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class Train:
+    """The model, the loop, and in the end the averaged weights."""
+
+    config: TrainConfig
+    clips: ClipSet
+    runtime: Runtime
+
+    def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
+        from diffsynth.training.data.stream import Stream
+        from diffsynth.training.journal import METRICS
+        from diffsynth.training.loop import Trainer
+
+        config, settings = self.config, self.config.train
+        with run.timed("train"):
+            model = config.model(self.clips).build(self.runtime, settings.seed)
+            weights = sum(each.numel() for each in model.network.parameters())
+            progress.note(f"{weights / 1e6:.3f} million weights, {len(self.clips)} clips.")
+            stream = Stream(self.clips, settings.seed, config.dataset.images)
+            if config.pretrained is not None and not checkpoints(run.path):
+                for line in self._pretrain(model.network, inputs):
+                    progress.note(line)
+            trainer = Trainer(model, stream, settings, run.path, self.runtime.world, workers=config.readers())
+            trainer.resume()
+            if trainer.done:
+                progress.note(f"Goes on after step {trainer.done}.")
+            trainer.train(progress)
+            run.note(steps=trainer.done, parameters=weights, clips=len(self.clips))
+            return [trainer.finish(), run.path / METRICS]
+
+    def _pretrain(self, network: "nn.Module", inputs: Mapping[str, Path]) -> list[str]:
+        from diffsynth.training.loading_model import averaged, start_from
+
+        return start_from(network, averaged(inputs["pretrained"])).words()

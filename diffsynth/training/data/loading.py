@@ -1,0 +1,72 @@
+"""From examples to batches of tensors, decoded by worker processes ahead of their use."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from diffsynth.training.data.example import Trouble
+from diffsynth.training.data.stream import Example, Stream
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples side by side. `captions` and `labels` hold the clip's first, then one for each picture."""
+
+    indices: tuple[int, ...]
+    pixels: Tensor
+    """(B, F + I, H, W, C) uint8."""
+    labels: tuple[tuple[int | None, ...], ...]
+    captions: tuple[tuple[str | None, ...], ...]
+    troubles: tuple[Trouble, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    return Batch(
+        tuple(each.index for each in examples),
+        torch.stack([torch.from_numpy(each.pixels) for each in examples]),
+        tuple(each.labels for each in examples),
+        tuple(each.captions for each in examples),
+        tuple(trouble for each in examples for trouble in each.troubles),
+    )
+
+
+class _Examples(Dataset[Example]):
+    """A stream as torch's loader wants it."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def __getitem__(self, index: int) -> Example:
+        return self.stream[index]
+
+
+def batches(stream: Stream, plan: Iterable[Sequence[int]], workers: int) -> Iterator[Batch]:
+    """One batch for each entry of `plan`, in its order: the examples with those places in the sequence."""
+    loader = DataLoader(
+        _Examples(stream),
+        batch_sampler=plan,  # type: ignore[arg-type]  # any iterable of lists does
+        num_workers=workers,
+        collate_fn=collate,
+        prefetch_factor=4 if workers else None,
+    )
+    yield from loader
+
+
+class Troubles:
+    """Tells of each file that was passed over, once."""
+
+    def __init__(self) -> None:
+        self._told: set[Path] = set()
+
+    def new(self, troubles: Sequence[Trouble]) -> Iterator[str]:
+        for each in troubles:
+            if each.path not in self._told:
+                self._told.add(each.path)
+                yield f"{each.path}: passed over: {each.reason}."
