@@ -15,7 +15,9 @@ struct SweepPlan {
 };
 
 struct Move {
+    size_t pixel;
     Point from, to;
+    int64_t before, after;  // energies without occupancy
 };
 
 // The rows next to those that are swept, or null.
@@ -24,8 +26,8 @@ struct Neighbourhood {
 };
 
 // A patch that moves changes the occupancy of those it leaves and joins too, so that the total changes by twice what it
-// meets itself. Half of that correction keeps more of the guides' order at nearly the same total.
-constexpr float kMovePrice = 1.5f;
+// meets itself. A quarter of that correction keeps more of the guides' order at nearly the same total.
+constexpr float kMovePrice = 1.25f;
 
 // A patch whose style stands still rests as long as its energy is below this share of the mean.
 constexpr double kRestingShare = 0.7;
@@ -86,6 +88,7 @@ private:
         else
             level_.energies(y, x, candidates, level_.bounded ? 1 : count, scores_);
         if (!known) energy_ = scores_[0];
+        const int64_t before = energy_;
         total_ = energy_ + occupancy_of(current_);
         if (known || level_.bounded)
             try_all(y, x, candidates + 1, count - 1);
@@ -119,8 +122,8 @@ private:
         if (!(current_ == start_)) {
             level_.nnf[id] = current_;
             if (occupancy_) {
-                occupancy_->move(start_, current_, level_.alike);
-                moves_.push_back({start_, current_});
+                occupancy_->move(start_, current_);
+                moves_.push_back({id, start_, current_, before, energy_});
             }
         }
         return energy_;
