@@ -21,7 +21,7 @@ struct NaivePass {
     const std::vector<int64_t>& energies;
     const std::vector<float>& overlap;
     const std::vector<uint8_t>&source_mask, &target_mask, &awake;
-    const std::vector<unsigned long long>& total;
+    const std::vector<unsigned long long>&total, &round_total;
     uint32_t seed;
     float price;
 
@@ -52,7 +52,7 @@ struct NaivePass {
         const Point start = before[id(pair, y, x)];
         kept = {start.y, start.x};
         energy = energies[id(pair, y, x)];
-        const int64_t usual = int64_t(total[size_t(pair)] / scene.pixels());
+        const int64_t usual = int64_t(round_total[size_t(pair)] / scene.pixels());
         const bool low = usual == 0 || 10 * (energy >> 10) <= 7 * usual;
         if (pass.masks && ((!awake[id(pair, y, x)] && low) || !target_mask[id(pair, y, x)])) return;
         if (pass.spread == 2 && (y % 2 != 1 || x % 2 != 0)) return;
@@ -127,6 +127,7 @@ void check_pass(const Pass& pass) {
     const int64_t typical =
         scene.energy(0, pass.patch, 5 % pass.wishes.height, 9, {before[9].y, before[9].x}, pass.modulated);
     std::vector<unsigned long long> total = {static_cast<unsigned long long>(typical >> kSumShift) * pixels, 0};
+    const std::vector<unsigned long long> round_total = {2 * total[0], total[0] / 2};
     std::vector<uint32_t> scales(2 * pixels * size_t((pass.wishes.guide_lanes + 3) / 4));
     for (size_t pair = 0; pair < 2; ++pair)
         std::memcpy(&scales[pair * scales.size() / 2], scene.scales[pair].bytes.data(), scales.size() * 2);
@@ -136,7 +137,7 @@ void check_pass(const Pass& pass) {
     state.changed = {marks.data(), pixels};
     const std::vector<int64_t> energies_before = energies;
     state.energy = {energies.data(), pixels};
-    state.total = view(total, 1);
+    state.total = view(total, 1), state.round_total = view(round_total, 1);
     state.occupancy_price = float(typical) / 200000;
     if (pass.occupied) state.overlap = view(overlap, sources);
     if (pass.masks)
@@ -155,7 +156,7 @@ void check_pass(const Pass& pass) {
     device.launch(Sweep<kPatch, kReading>{state, plan, view(before, pixels), {after.data(), pixels}}, 2);
 
     NaivePass expected{pass,        scene, before, given, energies_before,      overlap, source_mask,
-                       target_mask, awake, total,  4711,  state.occupancy_price};
+                       target_mask, awake, total, round_total, 4711, state.occupancy_price};
     size_t changed = 0;
     std::string difference = everywhere(pass.wishes.height, pass.wishes.width, [&](int pair, int y, int x) {
         expected.run(pair, y, x);

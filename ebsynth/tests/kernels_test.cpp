@@ -2,6 +2,7 @@
 //
 // Prints one line for each check, "ok NAME" or "FAILED NAME: what differs", and exits with the number of failures.
 #include "kernels_passes.h"
+#include "kernels_rounds.h"
 
 using namespace ebs_test;
 using namespace ebs::kernels;
@@ -241,6 +242,7 @@ int main() {
     check_starts();
     check_passes();
     check_sums();
+    check_rounds();
     check_batches();
     return failures;
 }

@@ -93,8 +93,6 @@ private:
         // All patches on one pixel must stay far from overflow.
         const double limit = 1e18 / (area * area * double(level.size().pixels()));
         level.occupancy_price = float(std::min(price, limit));
-        // Where all guides are flat, bands that search at once like the same free places; a clip's frames have few of them.
-        level.alike = plan_.preset == EBS_GENERIC ? 1.5f : 1;
         level.occupancy = Occupancy(level.source.size, level.geometry.patch);
     }
 

@@ -43,7 +43,6 @@ struct Level {
     Mask awake;                     // patches whose style moved in the last vote; empty: all
     Occupancy occupancy;
     float occupancy_price = 0;      // integer energy for each unit of overlap; 0: no occupancy term
-    float alike = 1;                // how many patches are taken to make each move, in one part of the search
 
     Size size() const { return target.size; }
     bool has_style() const { return style_lanes > 0; }

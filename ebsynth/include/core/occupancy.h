@@ -29,6 +29,11 @@ public:
         add(patch_, to, 1, row);
     }
 
+    // What the patch at n shares with all used ones but the one that now sits at `own`.
+    float others_at(Point n, Point own) const {
+        return others(patch_, &overlap_[size_t(n.y + patch_ - 1) * size_t(pitch_)], n, own);
+    }
+
     void count(const std::vector<Point>& nnf) {
         // Two box filters of the histogram are the triangle-shaped overlap.
         std::vector<float> used(overlap_.size()), line(overlap_.size());
@@ -40,6 +45,12 @@ public:
 
 private:
     friend class OccupancyView;
+
+    static float others(int patch, const float* row, Point n, Point own) {
+        const int dy = std::abs(n.y - own.y), dx = std::abs(n.x - own.x);
+        const float self = dy < patch && dx < patch ? float((patch - dy) * (patch - dx)) : 0.0f;
+        return row[n.x + patch - 1] - self;
+    }
 
     // The patch at n, in the rows that `row_at` gives.
     template <class RowAt>
@@ -101,18 +112,14 @@ public:
         written_.clear();
     }
 
-    // What the patch at n shares with all used ones but the one that now sits at `own`.
     float others_at(Point n, Point own) const {
-        const int patch = shared_.patch_, dy = std::abs(n.y - own.y), dx = std::abs(n.x - own.x);
-        const float self = dy < patch && dx < patch ? float((patch - dy) * (patch - dx)) : 0.0f;
-        return rows_[size_t(n.y + patch - 1)][n.x + patch - 1] - self;
+        return Occupancy::others(shared_.patch_, rows_[size_t(n.y + shared_.patch_ - 1)], n, own);
     }
 
-    // As many patches as `alike` says are taken to make the same move.
-    void move(Point from, Point to, float alike) {
+    void move(Point from, Point to) {
         const auto row = [this](int y) { return writable(y); };
-        Occupancy::add(shared_.patch_, from, -alike, row);
-        Occupancy::add(shared_.patch_, to, alike, row);
+        Occupancy::add(shared_.patch_, from, -1, row);
+        Occupancy::add(shared_.patch_, to, 1, row);
     }
 
 private:

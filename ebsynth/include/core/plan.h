@@ -79,7 +79,7 @@ inline void plan_weights(const ebs_options& o, const std::vector<int>& guide_cha
 // Without a style there is nothing to vote for: one round of more sweeps. A radius of 0 is the whole source.
 inline ebs_level_plan preset_level(int preset, bool style, int level, int longest_side) {
     static const ebs_level_plan plans[2][2][3] = {
-        {{{1, 11, 8, 0}, {1, 9, 8, 0}, {1, 16, 8, 0}}, {{12, 1, 7, 64}, {9, 1, 8, 0}, {20, 2, 8, 0}}},
+        {{{1, 11, 8, 0}, {1, 9, 8, 0}, {1, 16, 8, 0}}, {{10, 1, 5, 64}, {9, 1, 8, 0}, {14, 2, 8, 0}}},
         {{{1, 15, 4, 16}, {1, 13, 4, 16}, {1, 16, 4, 64}}, {{7, 1, 3, 16}, {8, 1, 3, 16}, {12, 1, 4, 32}}},
     };
     ebs_level_plan plan = plans[preset == EBS_VIDEO][style][std::min(level, 2)];

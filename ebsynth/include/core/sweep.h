@@ -9,9 +9,26 @@ namespace ebs {
 // when the sweep began. These numbers are part of the result.
 constexpr int kBandRows = 32;
 
-// With occupancy, bands would crowd onto the same free places: they go slice by slice and tell each other their moves after
-// each.
-constexpr int kOccupiedBands = 8, kSliceRows = 16;
+// With occupancy, bands would crowd onto the same free places: they go slice by slice, and after each one their moves are
+// settled.
+constexpr int kOccupiedBands = 8, kSliceRows = 8;
+
+// Bands that search at once like the same free places. Their moves are made one after the other, and one that no longer
+// gains, now that others are there, is taken back.
+inline void settle(Level& level, const std::vector<Move>& moves) {
+    const float price = kMovePrice * level.occupancy_price;
+    for (const Move& move : moves) {
+        const auto with_occupancy = [&](int64_t energy, Point n) {
+            return energy + int64_t(price * level.occupancy.others_at(n, move.from));
+        };
+        if (with_occupancy(move.after, move.to) < with_occupancy(move.before, move.from)) {
+            level.occupancy.move(move.from, move.to);
+        } else {
+            level.nnf[move.pixel] = move.from;
+            level.energy[move.pixel] = move.before;
+        }
+    }
+}
 
 // Returns the mean energy of the pixels afterwards, without occupancy.
 inline double sweep(Level& level, const SweepPlan& plan, Pool& pool) {
@@ -49,7 +66,7 @@ inline double sweep(Level& level, const SweepPlan& plan, Pool& pool) {
             sums[size_t(band)] += BandSweep(level, plan, occupancy, moves[size_t(band)]).run(begin, end, around);
         });
         for (auto& list : moves) {
-            for (const Move& move : list) level.occupancy.move(move.from, move.to);
+            settle(level, list);
             list.clear();
         }
     }

@@ -15,7 +15,9 @@ struct SweepPlan {
 };
 
 struct Move {
+    size_t pixel;
     Point from, to;
+    int64_t before, after;  // energies without occupancy
 };
 
 // The rows next to those that are swept, or null.
@@ -24,11 +26,16 @@ struct Neighbourhood {
 };
 
 // A patch that moves changes the occupancy of those it leaves and joins too, so that the total changes by twice what it
-// meets itself. Half of that correction keeps more of the guides' order at nearly the same total.
-constexpr float kMovePrice = 1.5f;
+// meets itself. A quarter of that correction keeps more of the guides' order at nearly the same total.
+constexpr float kMovePrice = 1.25f;
 
 // A patch whose style stands still rests as long as its energy is below this share of the mean.
 constexpr double kRestingShare = 0.7;
+
+// Where guides meet as they do nowhere near, as on the border of two regions, neighbours have no better match and chance must
+// find one: those this many times above the mean go on trying. They are few, and carry much of the guides' error.
+constexpr double kStrandedEnergy = 8;
+constexpr int kStrandedTurns = 6;
 
 // Sweeps rows of a level: each pixel tries its four neighbours' correspondences and random ones near its own.
 class BandSweep {
@@ -86,14 +93,35 @@ private:
         else
             level_.energies(y, x, candidates, level_.bounded ? 1 : count, scores_);
         if (!known) energy_ = scores_[0];
+        const int64_t before = energy_;
         total_ = energy_ + occupancy_of(current_);
         if (known || level_.bounded)
             try_all(y, x, candidates + 1, count - 1);
         else
             for (int i = 1; i < count; ++i) keep_better(candidates[i], scores_[i]);
 
-        count = 0;
         uint32_t bits = scramble(uint32_t(id), plan_.seed);
+        for (int turn = 0; turn == 0 || (turn < kStrandedTurns && is_stranded()); ++turn) try_random(y, x, bits);
+
+        level_.energy[id] = energy_;
+        if (!(current_ == start_)) {
+            level_.nnf[id] = current_;
+            if (occupancy_) {
+                occupancy_->move(start_, current_);
+                moves_.push_back({id, start_, current_, before, energy_});
+            }
+        }
+        return energy_;
+    }
+
+    // A level without occupancy lets such pixels scan the source (outliers.h).
+    bool is_stranded() const {
+        return occupancy_ && plan_.mean_energy > 0 && double(energy_) > kStrandedEnergy * plan_.mean_energy;
+    }
+
+    void try_random(int y, int x, uint32_t& bits) {
+        Point candidates[Level::kMaxCandidates];
+        int count = 0;
         const int wanted = random_count(bits);
         // Few candidates try one scale at a time; a pixel in trouble, as at an occlusion, looks everywhere.
         const Size all = level_.source.size;
@@ -114,16 +142,6 @@ private:
             radius = radius > 3 ? radius / 4 : radius > 1 ? 1 : widest;
         }
         try_all(y, x, candidates, count);
-
-        level_.energy[id] = energy_;
-        if (!(current_ == start_)) {
-            level_.nnf[id] = current_;
-            if (occupancy_) {
-                occupancy_->move(start_, current_, level_.alike);
-                moves_.push_back({start_, current_});
-            }
-        }
-        return energy_;
     }
 
     // What the caller fixed, and what the last vote left as it was unless its energy is high.

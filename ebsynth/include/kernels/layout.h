@@ -85,7 +85,7 @@ struct Layout {
     std::vector<LevelArrays> levels;
     Batch<Point> nnf[2], given;
     Batch<int64_t> energy;
-    Batch<unsigned long long> total;
+    Batch<unsigned long long> total, round_total;
     Batch<uint8_t> changed, moved, dilated, awake;
     Batch<uint32_t> uses;
     Batch<unsigned long long> rows;
@@ -122,6 +122,7 @@ struct Layout {
         given = arena.batch<Point>(pixels, pairs, shape.init);
         energy = arena.batch<int64_t>(pixels, pairs);
         total = arena.batch<unsigned long long>(1, pairs);
+        round_total = arena.batch<unsigned long long>(1, pairs);
         const bool rests = style_given && plan.stop_threshold >= 0;
         changed = arena.batch<uint8_t>(pixels, pairs, rests);
         moved = arena.batch<uint8_t>(pixels, pairs, rests);

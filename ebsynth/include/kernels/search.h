@@ -83,6 +83,7 @@ private:
         state_.source_mask = constant(level.source_mask);
         state_.target_mask = constant(level.target_mask);
         state_.total = constant(at_.total);
+        state_.round_total = constant(at_.round_total);
         device_.fill(at_.energy.base, kUnknownByte, at_.energy.stride * size_t(pairs_) * sizeof(int64_t));
         device_.fill(at_.total.base, 0, size_t(pairs_) * sizeof(*at_.total.base));
     }
@@ -120,6 +121,7 @@ private:
         state_.awake = {};
         bool known = false;
         for (int round = 0; round < steps.rounds; ++round) {
+            device_.copy(at_.round_total.base, at_.total.base, size_t(pairs_) * sizeof(*at_.total.base));
             if (plan_.style_lanes) {
                 vote_style(known ? plan_.stop_threshold : -1);
                 known = false;

@@ -30,6 +30,8 @@ struct SearchState {
     Batch<const uint8_t> source_mask;       // 0: no patch is centred here; null: allowed everywhere
     Batch<const uint8_t> target_mask;       // 0: keeps its correspondence; null: all are searched
     Batch<const unsigned long long> total;  // of SumEnergies after the last sweep, one number a pair; 0: not known yet
+    // The same when the round began: who rests in it must not wake with an energy from before the vote.
+    Batch<const unsigned long long> round_total;
     Batch<const float> overlap;             // see occupancy.h; null: no occupancy term
     float occupancy_price;
 
@@ -183,19 +185,19 @@ private:
     // What the last vote left as it was, unless its energy is high.
     EBS_HD bool rests(int pair, size_t id) const {
         if (!state.awake || state.awake.of(pair)[id]) return false;
-        const int64_t mean = mean_energy(pair);
+        const int64_t mean = mean_of(state.round_total, pair);
         return mean == 0 || 10 * (state.energy.of(pair)[id] >> kSumShift) <= 7 * mean;
     }
 
-    // After the last sweep; 0: not known.
-    EBS_HD int64_t mean_energy(int pair) const {
-        return state.total ? int64_t(*state.total.of(pair) / state.target.size.pixels()) : 0;
+    // 0: not known.
+    EBS_HD int64_t mean_of(Batch<const unsigned long long> total, int pair) const {
+        return total ? int64_t(*total.of(pair) / state.target.size.pixels()) : 0;
     }
 
     // A good match is seldom bettered: of those below a tenth of the mean only every fourth is tried once.
     EBS_HD int random_count(int pair, int64_t energy, uint32_t bits) const {
         const int usual = plan.random_candidates;
-        const int64_t mean = mean_energy(pair);
+        const int64_t mean = mean_of(state.total, pair);
         if (usual == 0 || mean == 0) return usual;
         energy >>= kSumShift;
         const int count = 10 * energy < mean  ? ((bits & 3) == 0 ? 1 : 0)
