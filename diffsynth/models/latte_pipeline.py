@@ -18,7 +18,7 @@ from diffsynth.hub import snapshot
 from diffsynth.models.base import TextScheduler
 from diffsynth.models.positions import temporal_table
 from diffsynth.runtime import Runtime, torch_generator
-from diffsynth.sd.layout import read_settings
+from diffsynth.sd.folders import read_settings
 from diffsynth.sd.load import load_network
 
 KINDS: dict[TextScheduler, str] = {

@@ -191,8 +191,8 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
         identities[f"{name}.model_id"] = source.identity
         if control.processor is not None:
             identities[f"{name}.processor"] = digest(control.processor.fingerprint)
-    vae = _vae(checkpoint, vae_folder, placement, variant)
-    vae_content = checkpoint.vae_content if vae_folder is None else folder_identity(vae_folder)
+    vae = _vae(checkpoint, vae_file, placement)
+    vae_content = checkpoint.vae_content if vae_file is None else vae_file.content
     model = Model(
         networks,
         outer,
