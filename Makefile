@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 JOBS ?= auto
+ENGINE := $(shell find ebsynth/CMakeLists.txt ebsynth/src ebsynth/include ebsynth/binding -type f)
 
 .PHONY: demo test lint bench engine docs setup clean tools
 .DELETE_ON_ERROR:
@@ -22,7 +23,7 @@ tools:
 
 # torch first, by its exact version: any other package would pull the newest one, with another CUDA. Where the package
 # index offers a CPU build of it, this takes that one; elsewhere it is the CUDA build.
-$(INSTALLED): pyproject.toml constraints.txt ebsynth/CMakeLists.txt | tools
+$(INSTALLED): pyproject.toml constraints.txt $(ENGINE) | tools
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev]'
