@@ -68,6 +68,10 @@ class TrainConfig(Runnable):
                 if self.vae is None
                 else '"vae" is given, but "space" is "pixel". Set "space": "latent", or leave "vae" out.',
             )
+        if self.train.precision == "fp16" and self.train.sharding == "full":
+            yield Contradiction(
+                ("train",), '"train.precision" is "fp16", whose loss scale is not spread by "sharding": use "bf16".'
+            )
         if isinstance(self.dataset, FilesConfig):
             if self.dataset.random_crop and not self.dataset.centre_square_crop:
                 yield Contradiction(

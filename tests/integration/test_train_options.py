@@ -39,11 +39,12 @@ def run(folder: Path, body: dict[str, Any]) -> Path:
     "train",
     [
         {"precision": "bf16"},
+        {"precision": "fp16"},
         {"gradient_checkpointing": True},
         {"clip": None, "weight_decay": 0.01, "decay": "linear", "warm_up": 2},
         {"tensorboard": True, "sample_every": 2, "sample_videos": 2, "sample_steps": 2},
     ],
-    ids=["bf16", "checkpointing", "course", "shown"],
+    ids=["bf16", "fp16", "checkpointing", "course", "shown"],
 )
 def test_options_train(tmp_path: Path, train: dict[str, Any]) -> None:
     output = run(tmp_path, tree(tmp_path / "out", steps=3, **train))
@@ -132,6 +133,7 @@ def test_weights_of_another_model_are_taken_where_they_fit_and_told(
     [
         ({"condition": {"type": "class", "num_classes": 4}}, '"condition.num_classes" is 4, but the clips have 10'),
         ({"space": "latent"}, '"space": "latent" needs "vae"'),
+        ({"train": {"precision": "fp16", "sharding": "full"}}, 'use "bf16"'),
         ({"dataset": {"type": "folder", "path": "nowhere"}}, '"nowhere" was not found'),
         ({"dataset": {"type": "moving_digit"}}, 'Did you mean "moving_digits"?'),
         ({"condition": {"num_classes": 3}}, '"condition.type" is required'),
