@@ -10,7 +10,7 @@ import diffsynth  # noqa: F401 - its guard lets diffusers be imported beside a t
 
 # isort: split
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
@@ -102,6 +102,37 @@ def unet_named(unet: UNet2DConditionModel) -> Named:
             number += 1
     yield from _renamed(unet.conv_norm_out, "out.0", str)
     yield from _renamed(unet.conv_out, "out.2", str)
+
+
+def controlnet_named(net: ControlNetModel) -> Named:
+    """A copy of the denoiser's way down, with what reads the condition and what says it to the denoiser."""
+    yield from _renamed(
+        net.time_embedding, "time_embed", lambda name: name.replace("linear_1", "0").replace("linear_2", "2")
+    )
+    if net.config.addition_embed_type == "text_time":
+        yield from _renamed(
+            net.add_embedding, "label_emb.0", lambda name: name.replace("linear_1", "0").replace("linear_2", "2")
+        )
+    yield from _renamed(net.conv_in, "input_blocks.0.0", str)
+    number = 1
+    for block in net.down_blocks:
+        for layer, resnet in enumerate(block.resnets):
+            yield from _renamed(resnet, f"input_blocks.{number}.0", _of_unet)
+            if getattr(block, "attentions", None):
+                yield from _renamed(block.attentions[layer], f"input_blocks.{number}.1", str)
+            number += 1
+        if block.downsamplers:
+            yield from _renamed(block.downsamplers[0].conv, f"input_blocks.{number}.0.op", str)
+            number += 1
+    yield from _renamed(net.mid_block.resnets[0], "middle_block.0", _of_unet)
+    yield from _renamed(net.mid_block.attentions[0], "middle_block.1", str)
+    yield from _renamed(net.mid_block.resnets[1], "middle_block.2", _of_unet)
+    hint = net.controlnet_cond_embedding
+    for place, layer in enumerate((hint.conv_in, *hint.blocks, hint.conv_out)):
+        yield from _renamed(layer, f"input_hint_block.{2 * place}", str)
+    for place, layer in enumerate(net.controlnet_down_blocks):
+        yield from _renamed(layer, f"zero_convs.{place}.0", str)
+    yield from _renamed(net.controlnet_mid_block, "middle_block_out.0", str)
 
 
 def vae_named(vae: AutoencoderKL) -> Named:

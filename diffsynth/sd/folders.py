@@ -39,8 +39,6 @@ def checkpoint_folder(reference: str, revision: str | None = None, variant: str 
 def network_folder(reference: str, key: str, variant: str | None = None) -> Path:
     """The local folder of a single network (a ControlNet, an autoencoder)."""
     local = Path(reference)
-    if local.is_file():
-        raise ModelError(f'{local}: is a file; "{key}" must be a folder with config.json and {STEM}.safetensors.')
     if local.is_absolute():
         return local
     return _fetched(reference, f'"{key}"', ["config.json"], {"": (STEM,)}, None, variant)

@@ -2,13 +2,13 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from diffsynth.errors import ModelError
 from diffsynth.sd.folders import read_settings, weight_variant
@@ -46,6 +46,26 @@ def load_vae(folder: Path, dtype: torch.dtype, variant: str | None = None) -> An
 
     kind = getattr(diffusers, vae_class(read_settings(folder / "config.json"), folder))
     return load_network(kind, folder, dtype, variant)
+
+
+def filled(make: Callable[[], nn.Module], weights: Mapping[str, Tensor], dtype: torch.dtype, path: Path) -> nn.Module:
+    """A network with all its weights from the file in `path`; what else that holds is of no use to it."""
+    from accelerate import init_empty_weights
+
+    with quiet(), init_empty_weights():
+        network = make()
+    expected = {name: tuple(each.shape) for name, each in network.state_dict().items()}
+    wrong = [name for name, shape in expected.items() if getattr(weights.get(name), "shape", None) != shape]
+    if wrong:
+        raise ModelError(
+            f"{path}: {len(wrong)} weights of its {type(network).__name__} are missing or have another shape "
+            f"({', '.join(wrong[:3])}{', …' if len(wrong) > 3 else ''}). Is it for another checkpoint? Of a checkpoint "
+            'that is built otherwise, name as "model_settings" a folder in diffusers\' layout that is built alike.'
+        )
+    network.load_state_dict({name: weights[name].to(dtype).contiguous() for name in expected}, assign=True)
+    network.to(dtype)
+    network.eval().requires_grad_(requires_grad=False)
+    return network
 
 
 def load_tokenizer(folder: Path, *, pad_token: str | None = None, model_max_length: int | None = None) -> Any:

@@ -19,7 +19,7 @@ from diffsynth.sd.blueprint import plain
 from diffsynth.sd.checkpoint import CheckpointRef
 from diffsynth.sd.folders import Settings, read_settings
 from diffsynth.sd.layout import CheckpointLayout, check_checkpoint
-from diffsynth.sd.load import load_tokenizer, quiet
+from diffsynth.sd.load import filled, load_tokenizer
 from diffsynth.sd.tensor_files import TensorFile, open_tensors
 from diffsynth.sd.vocabulary import is_vocabulary, vocabulary
 
@@ -75,7 +75,7 @@ class SingleFile:
         settings = plain(self.layout.unet)
         weights = self._under(anatomy.UNET)
         named = convert_ldm_unet_checkpoint(weights, settings)  # type: ignore[no-untyped-call]
-        return self._filled(lambda: UNet2DConditionModel.from_config(settings), named, dtype)  # type: ignore[no-untyped-call]
+        return filled(lambda: UNet2DConditionModel.from_config(settings), named, dtype, self.file.path)  # type: ignore[no-untyped-call]
 
     def vae(self, dtype: torch.dtype) -> nn.Module:
         from diffusers import AutoencoderKL
@@ -83,7 +83,7 @@ class SingleFile:
 
         settings = plain(self.layout.vae)
         named = convert_ldm_vae_checkpoint(self._under(anatomy.VAE), settings)  # type: ignore[no-untyped-call]
-        return self._filled(lambda: AutoencoderKL.from_config(settings), named, dtype)  # type: ignore[no-untyped-call]
+        return filled(lambda: AutoencoderKL.from_config(settings), named, dtype, self.file.path)  # type: ignore[no-untyped-call]
 
     def text_encoder(self, number: int, dtype: torch.dtype) -> nn.Module:
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -98,7 +98,7 @@ class SingleFile:
             named = _from_open_clip(weights, prefix, config.num_hidden_layers)
         if number == 1:
             named = {key if key == "text_projection.weight" else f"text_model.{key}": named[key] for key in named}
-        return self._filled(lambda: kind(config), named, dtype)
+        return filled(lambda: kind(config), named, dtype, self.file.path)
 
     def tokenizer(self, number: int) -> Any:
         name = "tokenizer" if number == 0 else "tokenizer_2"
@@ -110,25 +110,6 @@ class SingleFile:
 
     def _under(self, prefix: str) -> dict[str, Tensor]:
         return self.file.tensors(name for name in self.file.shapes if name.startswith(prefix))
-
-    def _filled(self, make: Callable[[], nn.Module], weights: Mapping[str, Tensor], dtype: torch.dtype) -> nn.Module:
-        """A network with all its weights from the file; what else the file holds is of no use to it."""
-        from accelerate import init_empty_weights
-
-        with quiet(), init_empty_weights():
-            network = make()
-        expected = {name: tuple(each.shape) for name, each in network.state_dict().items()}
-        wrong = [name for name, shape in expected.items() if name not in weights or weights[name].shape != shape]
-        if wrong:
-            raise ModelError(
-                f"{self.file.path}: {len(wrong)} weights of its {type(network).__name__} are missing or have another "
-                f'shape ({", ".join(wrong[:3])}{", …" if len(wrong) > 3 else ""}). Name as "model_settings" a '
-                "checkpoint's folder in diffusers' layout that is built alike."
-            )
-        network.load_state_dict({name: weights[name].to(dtype).contiguous() for name in expected}, assign=True)
-        network.to(dtype)
-        network.eval().requires_grad_(requires_grad=False)
-        return network
 
 
 def _from_open_clip(weights: Mapping[str, Tensor], prefix: str, layers: int) -> dict[str, Tensor]:

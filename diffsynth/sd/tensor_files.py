@@ -22,7 +22,23 @@ LONGEST_HEADER = 100_000_000
 ITEMSIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2}
 """Bytes of a number by the format's name of its kind; what isn't here takes one."""
 
+TRAINERS = (
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+    "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
+)
+"""Classes that stand as mere names in published checkpoints."""
+
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+class StandIn:
+    """Takes the place of a class that is of no use here."""
+
+    def __init__(self, *values: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -106,7 +122,8 @@ def read_pickled(path: Path) -> dict[str, Any]:
 
     if not path.is_file():
         raise MissingFileError(f"{path}: there is no such file.")
-    with _damage_told(path):
+    # Checkpoints of the first programs name a class of their trainer's; a stand-in that does nothing takes its place.
+    with _damage_told(path), torch.serialization.safe_globals([(StandIn, name) for name in TRAINERS]):
         try:
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError:  # a file of before torch 1.6 can't be mapped

@@ -21,7 +21,7 @@ class ControlNetConfig(ConfigModel):
     """One ControlNet or T2I-Adapter, what it looks at, and how much it counts."""
 
     model_id: ModelRef
-    """A ControlNet or T2I-Adapter: a local folder, or an id on the hub."""
+    """A ControlNet or T2I-Adapter: a folder, an id on the hub, or a ControlNet's file."""
     processor: ProcessorName | None = None
     """What turns frames into the condition."""
     condition: ClipPath | None = None

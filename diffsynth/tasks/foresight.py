@@ -102,7 +102,7 @@ def rows(load: Load, chunk: int, frames: int | None) -> int:
 
 def _on_device(folder: Path, itemsize: int) -> int:
     """A network's weights in the run's precision. The first file's header tells which one it was saved in."""
-    files = weight_files(folder)
+    files = [folder] if folder.is_file() else weight_files(folder)
     saved = 4
     if files and files[0].suffix == ".safetensors":
         with files[0].open("rb") as opened:

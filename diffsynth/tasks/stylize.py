@@ -112,7 +112,7 @@ class StylizeConfig(ClipTaskConfig):
     dtype: PrecisionName = "auto"
     """Precision of the networks; `auto` is half precision on CUDA and full elsewhere."""
     vae: ModelRef | None = None
-    """Another autoencoder for the checkpoint: a local folder, or an id on the hub."""
+    """Another autoencoder for the checkpoint: a folder, a file, or an id on the hub."""
     lora: Annotated[tuple[LoraConfig, ...], Field(strict=False)] = ()
     """LoRAs, each with its strength and the part of the steps in which it acts."""
     textual_inversion: Annotated[tuple[TextualInversionConfig, ...], Field(strict=False)] = ()

@@ -3,24 +3,22 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from diffsynth.attention.cross_frame import attention
 from diffsynth.attention.patterns import AttentionMode, Backend, Entry
 from diffsynth.cache import digest
 from diffsynth.diffusion.schedule import Schedule, SchedulerName, schedule
 from diffsynth.processors.base import Processor
-from diffsynth.processors.pretrained import folder_identity
 from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
 from diffsynth.runtime import Runtime, one_thread
 from diffsynth.sd.checkpoint import Checkpoint, CheckpointRef, open_checkpoint
 from diffsynth.sd.control import Branch, ControlBranch
-from diffsynth.sd.folders import network_folder, network_identity, read_settings, require_weights
 from diffsynth.sd.ip_adapter import layer_tokens
-from diffsynth.sd.layout import XL, CheckpointLayout, check_controlnet, check_vae, is_t2i_adapter, kind
-from diffsynth.sd.load import channels_last, load_network, load_vae
+from diffsynth.sd.layout import XL, is_t2i_adapter, kind
+from diffsynth.sd.load import channels_last
 from diffsynth.sd.lora import Loras
 from diffsynth.sd.memory import MemoryMode
+from diffsynth.sd.network_files import Source, control_source, vae_source
 from diffsynth.sd.networks import Networks
 from diffsynth.sd.noise import NoiseKind
 from diffsynth.sd.placement import Placement
@@ -147,14 +145,12 @@ class Wanted:
 
 def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, ...]]:
     """All networks, checked for each other before the first weight is read."""
-    from diffusers import ControlNetModel, T2IAdapter
-
     checkpoint = open_checkpoint(wanted.checkpoint)
     layout = checkpoint.layout
     nets = [net for net in wanted.controlnets if net.counts]
     variant = wanted.checkpoint.variant
-    folders = [_controlnet_folder(net, layout, variant) for net in nets]
-    vae_folder = None if wanted.vae is None else _vae_folder(wanted.vae, layout, variant)
+    sources = [control_source(net.model_id, layout, variant) for net in nets]
+    vae_file = None if wanted.vae is None else vae_source(wanted.vae, layout, variant)
     placement = Placement(runtime.torch_device(), runtime.torch_dtype(), wanted.memory)
     attend = attention(wanted.attention)
     settings = wanted.checkpoint.scheduler(layout.scheduler)
@@ -165,21 +161,19 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
         # The encoders are gone before the other networks come.
         speaker.words(wanted.wording.texts(""))
 
-    def branch(net: ControlNetConfig, folder: Path) -> Branch:
-        if is_t2i_adapter(read_settings(folder / "config.json")):
-            adapter = channels_last(load_network(T2IAdapter, folder, placement.dtype, variant))
-            return AdapterBranch.of(adapter, placement, Track.of(net.scale), net.start, net.end)
-        network = channels_last(load_network(ControlNetModel, folder, placement.dtype, variant))
-        return ControlBranch.of(network, placement, Track.of(net.scale), net.start, net.end)
+    def branch(net: ControlNetConfig, source: Source) -> Branch:
+        network = channels_last(source.load(placement.dtype))
+        branch_of = AdapterBranch if is_t2i_adapter(source.settings) else ControlBranch
+        return branch_of.of(network, placement, Track.of(net.scale), net.start, net.end)
 
     controls = tuple(
         Control(
-            branch(net, folder),
+            branch(net, source),
             None if net.processor_config is None else net.processor_config.build(runtime),
             f"controlnets[{wanted.controlnets.index(net)}].condition" if net.condition else None,
             isinstance(net.processor_config, ControlnetImageProcessorShuffleConfig),
         )
-        for net, folder in zip(nets, folders, strict=True)
+        for net, source in zip(nets, sources, strict=True)
     )
     unet = channels_last(checkpoint.unet(placement.dtype))
     loras = Loras.on(unet, adapters.loras)
@@ -190,15 +184,15 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
     outer = OuterBlocks.of(networks) if wanted.speed.interval > 1 else None
     if wanted.speed.compiled:
         networks.compile()
-    vae_identity = checkpoint.vae_identity if vae_folder is None else network_identity(vae_folder)
+    vae_identity = checkpoint.vae_identity if vae_file is None else vae_file.identity
     identities = {"model_id": checkpoint.identity, "vae": vae_identity, **adapters.identities}
-    for net, folder, control in zip(nets, folders, controls, strict=True):
+    for net, source, control in zip(nets, sources, controls, strict=True):
         name = f"controlnets[{wanted.controlnets.index(net)}]"
-        identities[f"{name}.model_id"] = network_identity(folder)
+        identities[f"{name}.model_id"] = source.identity
         if control.processor is not None:
             identities[f"{name}.processor"] = digest(control.processor.fingerprint)
-    vae = _vae(checkpoint, vae_folder, placement, variant)
-    vae_content = checkpoint.vae_content if vae_folder is None else folder_identity(vae_folder)
+    vae = _vae(checkpoint, vae_file, placement)
+    vae_content = checkpoint.vae_content if vae_file is None else vae_file.content
     model = Model(
         networks,
         outer,
@@ -214,24 +208,10 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
     return model, controls
 
 
-def _controlnet_folder(net: ControlNetConfig, layout: CheckpointLayout, variant: str | None) -> Path:
-    folder = network_folder(net.model_id, "controlnets[].model_id", variant)
-    require_weights(folder)
-    check_controlnet(read_settings(folder / "config.json"), layout.unet, folder, layout.place.name)
-    return folder
-
-
-def _vae_folder(reference: str, layout: CheckpointLayout, variant: str | None) -> Path:
-    folder = network_folder(reference, "vae", variant)
-    require_weights(folder)
-    check_vae(read_settings(folder / "config.json"), layout.unet, folder, layout.vae)
-    return folder
-
-
-def _vae(checkpoint: Checkpoint, folder: Path | None, placement: Placement, variant: str | None) -> Vae:
+def _vae(checkpoint: Checkpoint, source: Source | None, placement: Placement) -> Vae:
     layout = checkpoint.layout
-    settings = layout.vae if folder is None else read_settings(folder / "config.json")
+    settings = layout.vae if source is None else source.settings
     if kind(layout.unet) == XL:
         placement = replace(placement, dtype=Vae.precision(settings, placement.dtype))
-    network = checkpoint.vae(placement.dtype) if folder is None else load_vae(folder, placement.dtype, variant)
+    network = checkpoint.vae(placement.dtype) if source is None else source.load(placement.dtype)
     return Vae(channels_last(network), placement)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
+    AutoencoderKL,
     AutoencoderTiny,
     ControlNetModel,
     DDIMScheduler,
@@ -24,7 +25,7 @@ from diffusers import (
     StableDiffusionXLControlNetPipeline,
     StableDiffusionXLPipeline,
 )
-from original_layout import save_original
+from original_layout import controlnet_named, save_original, vae_named
 from safetensors.torch import load_file, save_file
 from stylizing import NEGATIVE, PROMPT, Bench, moving_clip, psnr, run
 from tiny import save_tiny_controlnet, save_tiny_sd, save_tiny_sdxl, save_tiny_taesd
@@ -319,3 +320,25 @@ def test_a_checkpoint_of_another_scale_of_noise(models: Bench, tmp_path: Path) -
     settings.write_text(settings.read_text().replace("EulerDiscreteScheduler", "EDMEulerScheduler"))
     with pytest.raises(ModelError, match="another scale of noise"):
         rendered(models, tmp_path / "out", model_id=str(tmp_path / "model"))
+
+
+def test_files_of_networks_paint_as_their_folders(models: Bench, tmp_path: Path) -> None:
+    vae = AutoencoderKL.from_pretrained(models.folder / "sd" / "vae")
+    save_file({name: each.contiguous() for name, each in vae_named(vae)}, tmp_path / "vae.safetensors")
+    net = ControlNetModel.from_pretrained(models.folder / "sd_net")
+    torch.save(dict(controlnet_named(net)), tmp_path / "net.pth")
+    keys: dict[str, Any] = {"model_id": str(models.folder / "sd"), "img2img_strength": 0.7}
+    found = [
+        rendered(
+            models,
+            tmp_path / f"out{net.suffix}",
+            vae=str(vae),
+            controlnets=[{"model_id": str(net), "processor": "tile"}],
+            **keys,
+        )
+        for vae, net in (
+            (tmp_path / "vae.safetensors", tmp_path / "net.pth"),
+            (models.folder / "sd" / "vae", models.folder / "sd_net"),
+        )
+    ]
+    assert np.array_equal(*found)

@@ -1,20 +1,24 @@
 """Checkpoints of one file: the same networks as from the folder that the file was written from."""
 
 import pickle
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
-from original_layout import _under, original_state, save_original, unet_named
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from original_layout import _under, controlnet_named, original_state, save_original, unet_named, vae_named
 from safetensors.torch import save_file
-from tiny import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
+from tiny import save_tiny_controlnet, save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
 
 from diffsynth.errors import MissingFileError, ModelError
 from diffsynth.sd import vocabulary
 from diffsynth.sd.anatomy import text_settings, unet_settings, vae_settings
 from diffsynth.sd.checkpoint import CheckpointRef, open_checkpoint
+from diffsynth.sd.layout import CheckpointLayout
+from diffsynth.sd.network_files import control_source, vae_source
 
 MAKERS = {"sd1": save_tiny_sd, "sd2": save_tiny_sd2, "xl": save_tiny_sdxl}
 
@@ -175,7 +179,7 @@ def test_strange_files(folders: dict[str, Path], tmp_path: Path, monkeypatch: py
     inpaint = {**state, "model.diffusion_model.input_blocks.0.0.weight": torch.zeros(32, 9, 3, 3)}
     assert "missing or have another shape" in said("inpaint.safetensors", inpaint)
     gap = {k: v for k, v in state.items() if "middle_block.0" not in k}
-    assert 'Name as "model_settings"' in said("gap.safetensors", gap)
+    assert 'name as "model_settings"' in said("gap.safetensors", gap)
 
 
 def test_where_the_vocabulary_is_looked_for(
@@ -207,3 +211,73 @@ def test_where_the_vocabulary_is_looked_for(
     for number in range(2):
         asked = [each.tokenizer(number)("a tree", padding="max_length").input_ids for each in (bare, whole)]
         assert asked[0] == asked[1], "a vocabulary alone is told each encoder's padding and length"
+
+
+# Single networks
+
+
+def layout_of(folder: Path) -> CheckpointLayout:
+    return open_checkpoint(CheckpointRef(str(folder))).layout
+
+
+@pytest.mark.parametrize("names", ["original", "original, whole checkpoint's", "diffusers"])
+def test_an_autoencoder_of_a_file(folders: dict[str, Path], names: str, tmp_path: Path) -> None:
+    vae = AutoencoderKL.from_pretrained(folders["xl"], subfolder="vae")
+    state = dict(vae.state_dict() if names == "diffusers" else vae_named(vae))
+    if "whole" in names:
+        state = {f"first_stage_model.{name}": each for name, each in state.items()} | {"model.x": torch.zeros(1)}
+    save_file({name: each.contiguous() for name, each in state.items()}, tmp_path / "vae.safetensors")
+    source = vae_source(str(tmp_path / "vae.safetensors"), layout_of(folders["xl"]), None)
+    assert same(source.load(torch.float32), vae)
+
+
+@pytest.mark.parametrize("names", ["original", "original, in a checkpoint", "diffusers"])
+@pytest.mark.parametrize("kind", ["sd1", "xl"])
+def test_a_controlnet_of_a_file(folders: dict[str, Path], kind: str, names: str, tmp_path: Path) -> None:
+    if (kind, names[:8]) == ("xl", "original"):
+        names = "diffusers"  # XL's nets were never published in the other layout
+    net = ControlNetModel.from_pretrained(save_tiny_controlnet(tmp_path / "net", folders[kind]))
+    state = dict(net.state_dict() if names == "diffusers" else controlnet_named(net))
+    if "in a" in names:
+        state = {f"control_model.{name}": each for name, each in state.items()}
+    file = tmp_path / "control_shuffle.pth"
+    torch.save(state, file)
+    source = control_source(str(file), layout_of(folders[kind]), None)
+    loaded = source.load(torch.float32)
+    assert same(loaded, net)
+    assert loaded.config.global_pool_conditions, "as its name says"
+    other = "sd2" if kind == "sd1" else "sd1"
+    with pytest.raises(ModelError, match="this ControlNet is for a checkpoint of text width"):
+        control_source(str(file), layout_of(folders[other]), None)
+
+
+def test_files_of_other_networks(folders: dict[str, Path], tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    layout = layout_of(folders["sd1"])
+    with pytest.raises(ModelError, match="is no ControlNet"):
+        control_source(str(tmp_path / "x.safetensors"), layout, None)
+    with pytest.raises(ModelError, match="is no autoencoder"):
+        vae_source(str(tmp_path / "x.safetensors"), layout, None)
+    save_file({"lora_unet_x.alpha": torch.zeros(1)}, tmp_path / "lora.safetensors")
+    with pytest.raises(ModelError, match='Name it under "lora"'):
+        control_source(str(tmp_path / "lora.safetensors"), layout, None)
+    inside = folders["sd1"] / "vae" / "diffusion_pytorch_model.safetensors"
+    with pytest.raises(ModelError, match="must be a folder then"):
+        vae_source(str(inside), layout, None)
+
+
+def test_a_trainers_class_in_a_checkpoint_does_no_harm(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first published checkpoints name one as the key of their callbacks."""
+    module = ModuleType("pytorch_lightning.callbacks.model_checkpoint")
+    kind = type("ModelCheckpoint", (), {"__module__": module.__name__})
+    module.ModelCheckpoint = kind  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        for name in ("pytorch_lightning", "pytorch_lightning.callbacks"):
+            patch.setitem(sys.modules, name, ModuleType(name))
+        patch.setitem(sys.modules, module.__name__, module)
+        state = original_state(folders["sd1"])
+        torch.save({"state_dict": state, "callbacks": {kind: {"best": 1.0}}}, tmp_path / "old.ckpt")
+    found = open_checkpoint(CheckpointRef(str(tmp_path / "old.ckpt"), str(folders["sd1"])))
+    assert same(found.unet(torch.float32), open_checkpoint(CheckpointRef(str(folders["sd1"]))).unet(torch.float32))
