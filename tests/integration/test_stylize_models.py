@@ -330,7 +330,11 @@ def test_files_of_networks_paint_as_their_folders(models: Bench, tmp_path: Path)
     keys: dict[str, Any] = {"model_id": str(models.folder / "sd"), "img2img_strength": 0.7}
     found = [
         rendered(
-            models, tmp_path / vae.stem, vae=str(vae), controlnets=[{"model_id": str(net), "processor": "tile"}], **keys
+            models,
+            tmp_path / f"out{net.suffix}",
+            vae=str(vae),
+            controlnets=[{"model_id": str(net), "processor": "tile"}],
+            **keys,
         )
         for vae, net in (
             (tmp_path / "vae.safetensors", tmp_path / "net.pth"),
