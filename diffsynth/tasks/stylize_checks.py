@@ -24,7 +24,7 @@ def _of_the_pattern(config: "StylizeConfig") -> Iterator[Contradiction]:
     if 0 not in config.pattern():
         yield Contradiction(
             ("combine_pattern",),
-            f'"combine_pattern" is {list(config.combine_pattern)}; it must contain 0, the frame itconfig.',
+            f'"combine_pattern" is {list(config.combine_pattern)}; it must contain 0, the frame itself.',
         )
     count = len(config.frames_reference)
     for entry in config.pattern():
