@@ -1,6 +1,5 @@
 """The notation of prompts, and what weights and left-out layers do to what an encoder says."""
 
-
 import pytest
 import torch
 from hypothesis import given
