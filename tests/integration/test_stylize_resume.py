@@ -143,7 +143,7 @@ MORE = [
     ("still", r"-cache/.*/latents/", 5),
     ("still", r"/latents/002/", 4),
     ("kept", r"/mask/append", 3),
-    ("kept", r"/shown.json", 1),
+    ("kept", r"shown\.json", 1),
     ("kept", r"/differing/append", 2),
     ("kept", r"/differing-sized/append", 2),
     ("kept", r"/noise/.*commit", 3),
