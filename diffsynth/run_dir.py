@@ -203,6 +203,12 @@ def _refuse_other_run(
                 differing.append(f"{key} (its content is another)")
         elif wanted.get(key) != earlier.get(key):
             differing.append(f"{key} ({_shown(earlier.get(key))} there, {_shown(wanted.get(key))} now)")
+    # Files within lists, and those that no key names, such as a caption: the same paths may hold something else now.
+    differing += [
+        f"{key} (its content is another)"
+        for key in sorted((identities.keys() & known.keys()) - wanted.keys())
+        if identities[key]["sha256"] != known[key].get("sha256")
+    ]
     if differing:
         raise RunFolderError(
             f"{path}: this folder holds another run; it differs in {', '.join(differing)}. "

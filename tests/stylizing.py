@@ -19,6 +19,10 @@ from diffsynth.runtime import Runtime
 from diffsynth.tasks import DEFAULT_TASK, TASKS
 from diffsynth.tasks.stylize import StylizeConfig
 
+GREY_LEVELS = 0.05
+"""Two orders of the same float32 sums differ in the last bits; where a value lies between two levels, one flips."""
+LEFT = {"frames", "video_output.mp4", "config.json", "run.json", "progress.jsonl", ".lock"}
+"""What is there after a run."""
 PROMPT, NEGATIVE = "a snowy lake, white trees", "blurry"
 
 
@@ -97,3 +101,8 @@ def psnr(one: Image, other: Image) -> float:
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
+
+
+def plain(bench: Bench, **keys: Any) -> dict[str, Any]:
+    """A ControlNet of a config."""
+    return {"model_id": str(bench.folder / "plain_net"), "processor": "tile", **keys}

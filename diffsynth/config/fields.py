@@ -124,3 +124,8 @@ ModelRef = Annotated[
 def hub_id(reference: str) -> str | None:
     """The hub id that a `ModelRef` holds, or None where it is a local path."""
     return None if Path(reference).is_absolute() else reference
+
+
+def local_path(reference: str) -> Path | None:
+    """The local path that a `ModelRef` holds, or None where it is a hub id."""
+    return Path(reference) if Path(reference).is_absolute() else None

@@ -1,5 +1,6 @@
 """Values that may change over a clip: `7.5`, or by frame `{"0": 5, "48": 9}`."""
 
+import re
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
@@ -9,17 +10,21 @@ STEADY, BY_FRAME, BY_SHOT = "steady", "by frame", "by shot"
 TAGS = frozenset({STEADY, BY_FRAME, BY_SHOT})
 """What pydantic puts into the places of such values; no config holds them."""
 LAST_FRAME = 10**9
+FRAME = re.compile(r"0|[1-9]\d{0,9}", re.ASCII)
 
 
 def _frame(value: Any) -> int:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if isinstance(text, str) and text.isascii() and text.isdecimal() and int(text) <= LAST_FRAME:
+    # One spelling only: of "7" and "07", one would be lost.
+    if isinstance(text, str) and FRAME.fullmatch(text) and int(text) <= LAST_FRAME:
         return int(text)
     raise PydanticCustomError("path", 'must be the number of a frame in quotes, as in {"0": …, "48": …}', {})
 
 
 FrameNumber = Annotated[
-    int, BeforeValidator(_frame), WithJsonSchema({"type": "string", "pattern": r"^\d+$"}, mode="validation")
+    int,
+    BeforeValidator(_frame),
+    WithJsonSchema({"type": "string", "pattern": f"^({FRAME.pattern})$"}, mode="validation"),
 ]
 """A frame of the clip as it is rendered, counted from 0: in JSON a text, since all keys are."""
 

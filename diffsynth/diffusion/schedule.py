@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SchedulerName = Literal["auto", "seed_ddim", "ddim", "dpmpp_2m", "unipc", "euler", "lcm"]
+SLOTS: Mapping[str, int] = {"dpmpp_2m": 2, "unipc": 4}
+"""How many arrays like the latents a solver keeps of each frame, where it is more than these."""
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 PREDICTIONS = get_args(Prediction)
 TRAINED_STEPS = 1000

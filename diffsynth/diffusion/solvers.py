@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from diffsynth.diffusion.schedule import Step
+from diffsynth.diffusion.schedule import SLOTS, Step
 
 NoiseOf = Callable[[int], Tensor]
 """The noise that a step adds, by its index: the same for every frame."""
@@ -90,7 +90,7 @@ class Exact:
 class DpmPlusPlus:
     """DPM-Solver++ of second order over two steps: x0 goes on as it went from the step before."""
 
-    slots: int = 2
+    slots: int = SLOTS["dpmpp_2m"]
 
     def advance(self, state: Tensor, clean: Tensor, steps: Sequence[Step], index: int) -> Tensor:
         rates = Rates.of(steps[index])
@@ -109,7 +109,7 @@ class UniPc:
     A state remembers, behind the latents, those of the step before once they were corrected, and the last two x0.
     """
 
-    slots: int = 4
+    slots: int = SLOTS["unipc"]
 
     def advance(self, state: Tensor, clean: Tensor, steps: Sequence[Step], index: int) -> Tensor:
         x, before, last, last_but_one = state.unbind(1)

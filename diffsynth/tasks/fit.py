@@ -5,9 +5,8 @@ What is on the hub, and pickled files, are looked at when a run begins: before a
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from diffsynth.config.fields import hub_id
+from diffsynth.config.fields import local_path
 from diffsynth.errors import ModelError
 from diffsynth.sd import anatomy
 from diffsynth.sd.checkpoint import CheckpointRef
@@ -60,7 +59,7 @@ def base_of(wanted: CheckpointRef) -> Base | None:
         return None
     file = read_header(place)
     prefixes = anatomy.text_prefixes(file)
-    settings = None if wanted.config is None else _local(wanted.config)
+    settings = None if wanted.config is None else local_path(wanted.config)
 
     def told(part: str, derived: Callable[[], Settings]) -> Settings:
         said = None if settings is None else settings / part / "config.json"
@@ -77,11 +76,11 @@ def base_of(wanted: CheckpointRef) -> Base | None:
 
 def check_networks(base: Base, vae: str | None, nets: Iterable[str]) -> None:
     """The autoencoder, ControlNets and T2I-Adapters."""
-    if (folder := None if vae is None else _local(vae)) is not None and folder.is_dir():
+    if (folder := None if vae is None else local_path(vae)) is not None and folder.is_dir():
         require_weights(folder)
         check_vae(read_settings(folder / "config.json"), base.unet, folder, base.vae)
     for net in nets:
-        if (folder := _local(net)) is not None and folder.is_dir():
+        if (folder := local_path(net)) is not None and folder.is_dir():
             require_weights(folder)
             check_controlnet(read_settings(folder / "config.json"), base.unet, folder, base.name)
 
@@ -115,13 +114,9 @@ def check_pictures(base: Base | None, pictures: Sequence[Brought]) -> None:
             )
 
 
-def _local(reference: str) -> Path | None:
-    return None if hub_id(reference) else Path(reference)
-
-
 def _headers(brought: Sequence[Brought], usual: Sequence[str], key: str) -> Iterable[TensorFile]:
     for number, each in enumerate(brought):
-        if _local(each.path) is not None:
+        if local_path(each.path) is not None:
             file = weight_file(each.path, each.weight_name, usual, f"{key}[{number}].path")
             if file.suffix == SAFE:
                 yield read_header(file)

@@ -12,7 +12,7 @@ from diffsynth.sd.memory import KEPT_BYTES, LARGEST_CHUNK, Demand, demand
 from diffsynth.sd.tensor_files import SAFE, read_header
 from diffsynth.tasks.base import Prediction
 
-USUAL: Settings = {"in_channels": 4, "block_out_channels": (320,)}
+USUAL: Settings = {"in_channels": 4, "block_out_channels": (320, 640)}
 """What a checkpoint that is not on this machine yet probably is like."""
 
 
@@ -39,8 +39,25 @@ class Load:
     halo: int
     shared: bool
     chunk: int | None
-    sides: int
+    guided: bool
+    """Whether the negative prompt counts."""
+    regions: int
+    """Prompts that are painted: the clip's, and that of the background where it has its own."""
     itemsize: int
+    slots: int = 1
+    """Of each frame's state in a solver."""
+    features: bool = False
+    """Whether deep features are kept."""
+    warped: bool = False
+    """Whether noise is kept."""
+    kept: bool = False
+    """Whether there is a mask."""
+    still: bool = False
+    """Whether still frames are left out."""
+
+    def sides(self, unet: Settings) -> int:
+        """How many prompts go through the networks for each frame."""
+        return (self.guided and not unet.get("time_cond_proj_dim")) + self.regions
 
 
 def foresee(load: Load, plain: Prediction) -> Foresight:
@@ -50,10 +67,13 @@ def foresee(load: Load, plain: Prediction) -> Foresight:
     tokens = (height // LATENT_SCALE) * (width // LATENT_SCALE)
     found = None if load.checkpoint is None else _denoiser(load.checkpoint, load.settings)
     unet = USUAL if found is None else found
-    latents = 2 * frames * tokens * int(unet["in_channels"]) * 4
+    latents = (2 * load.slots + load.warped) * frames * tokens * int(unet["in_channels"]) * 4
+    features = load.features * frames * -(-height // 16) * -(-width // 16) * deep_width(unet) * load.sides(unet) * 4
     embedded = len(load.nets) * min(frames * tokens * int(unet["block_out_channels"][0]) * 4, KEPT_BYTES)
-    # The pictures of a smoothed step lie twice on disk, those of the result and of its smoothing too.
-    disk = latents + embedded + 4 * frames * height * width * 3
+    # The pictures of a smoothed step lie twice on disk, those of the result and of its smoothing too; masks lie there,
+    # and what they keep is put into another copy; frames that differ are copied, and so is the clip that they make.
+    pictures = 4 + 2 * load.kept + 3 * load.still
+    disk = latents + features + embedded + pictures * frames * height * width * 3
     if load.checkpoint is None or found is None:
         return Foresight(None, disk)
     needed = demand_of(load, load.checkpoint, unet, height, width)
@@ -73,8 +93,14 @@ def demand_of(load: Load, checkpoint: Path, unet: Settings, height: int, width: 
     else:
         weights = sum(_on_device(checkpoint / part, load.itemsize) for part in ("unet", "vae"))
     weights += sum(_on_device(folder, load.itemsize) for folder in nets)
-    sides = 1 if unet.get("time_cond_proj_dim") else load.sides
-    return demand(unet, weights, height, width, pattern=len(load.pattern), sides=sides, itemsize=load.itemsize)
+    pattern, sides = len(load.pattern), load.sides(unet)
+    return demand(unet, weights, height, width, pattern=pattern, sides=sides, itemsize=load.itemsize)
+
+
+def deep_width(unet: Settings) -> int:
+    """Channels of what a denoiser's deeper blocks hand to its last one."""
+    widths = unet["block_out_channels"]
+    return int(widths[1] if len(widths) > 1 else widths[0])
 
 
 def _denoiser(checkpoint: Path, settings: Path | None) -> Settings | None:

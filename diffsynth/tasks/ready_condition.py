@@ -1,4 +1,4 @@
-"""A condition that comes ready-made: a clip beside the input, such as a depth pass, or one picture for all frames."""
+"""What comes ready-made beside the input: a clip, such as a depth pass or masks, or one picture for all frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ class ReadyCondition:
             found, wanted = (found, self.shown.count) if exact else (len(store), len(frames))
         if found != wanted:
             problem = (
-                f"{path}: this condition has {found} pictures where the clip has {wanted} frames, cut in the "
+                f"{path}: has {found} pictures where the clip has {wanted} frames, cut in the "
                 'same way ("start", "end", "frame_interval"). It must show the same frames, or be one picture.'
             )
             raise ConfigError([problem])
@@ -47,7 +47,7 @@ class ReadyCondition:
         clip, single = _opened(self._sized(height, width), path)
         found = [next(clip.frames(0 if single else position), None) for position in positions]
         if any(each is None for each in found):
-            raise ConfigError([f"{path}: this condition is shorter than the clip. It must show the same frames."])
+            raise ConfigError([f"{path}: is shorter than the clip. It must show the same frames."])
         return [each.rgb for each in found if each is not None]
 
     def _sized(self, height: int, width: int) -> ClipReader:

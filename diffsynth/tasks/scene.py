@@ -1,8 +1,8 @@
 """One clip as it is rendered, and the pictures that come with it."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffsynth.attention.patterns import Entry, renumbered
@@ -18,9 +18,9 @@ from diffsynth.sd.control import ClipMaps
 from diffsynth.sd.layout import floored
 from diffsynth.sized import Resampling, Sized, scaled, sized_store
 from diffsynth.tasks.clip import ClipReader
-from diffsynth.tasks.kept import Kept, mask_of, painted_pictures
+from diffsynth.tasks.kept import Kept, Mask, Painted
 from diffsynth.tasks.ready_condition import ReadyCondition
-from diffsynth.tasks.shown import Shown
+from diffsynth.tasks.shown import Shown, only
 from diffsynth.tasks.stylize_parts import Control
 
 PAINTED_KEY = re.compile(r"keyframes\[(\d+)\]")
@@ -54,16 +54,18 @@ class Scene:
         source = sized_store(asked, floored(asked.height), floored(asked.width), run.work("sized"))
         return cls(inputs, asked, source, shown, reader, run, progress)
 
+    def only(self, shown: Shown) -> "Scene":
+        """Some of the frames."""
+        asked = only(self.asked, shown.positions, self.run.work("differing"))
+        source = asked
+        if self.source is not self.asked:
+            source = only(self.source, shown.positions, self.run.work("differing-sized"))
+        return replace(self, asked=asked, source=source, shown=shown)
+
     @property
     def positions(self) -> Sequence[int] | None:
         """Which frames of the clip are rendered; None for all."""
         return None if self.shown is None else self.shown.positions
-
-    def whole(self) -> Iterator[Image]:
-        """All frames of the clip, also those that are not rendered."""
-        if self.shown is None:
-            return iter(self.asked)
-        return (frame.rgb for frame in self.reader.open(self.inputs["input_video"]).frames())
 
     def references(self) -> list[Image]:
         """The reference pictures, stretched to the size that was asked for."""
@@ -78,21 +80,21 @@ class Scene:
         """What is not painted anew. `regional`: outside of the mask, another prompt is painted instead."""
         height, width = self.source.height, self.source.width
         paths = {self._place(frame): path for frame, path in painted(self.inputs).items()}
+        aspect = (self.asked.height, self.asked.width) if self.reader.geometry.mode == "crop" else None
         mask = None
         if "mask" in self.inputs:
             ready = ReadyCondition(self.reader, self.shown)
             pictures = ready.read(self.inputs["mask"], self.asked, "mask", self.run, self.progress)
-            mask = mask_of(pictures, height, width, feather)
-        pictures_of_user = painted_pictures(paths, height, width)
-        return Kept(self.source, None if regional else mask, pictures_of_user, mask if regional else None)
+            mask = Mask(Sized(pictures, height, width), feather)
+        own = Painted(paths, height, width, aspect)
+        return Kept(self.source, None if regional else mask, own, mask if regional else None)
 
     def _place(self, frame: int) -> int:
         """Where a frame of the clip stands among those that are rendered."""
-        if self.shown is not None and frame in self.shown.positions:
-            return self.shown.positions.index(frame)
-        if self.shown is None and frame < len(self.asked):
-            return frame
+        place = frame if self.shown is None else self.shown.place(frame)
         count = len(self.asked) if self.shown is None else self.shown.count
+        if place is not None and place < len(self.asked) and frame < count:
+            return place
         raise ConfigError(
             [f'"keyframes" holds frame {frame}, but the clip has {count} frames, counted from 0, as it is cut here.']
         )

@@ -1,5 +1,7 @@
 """Rendering only some frames of a clip: a preview's few, or those that differ from the one before them."""
 
+import json
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from diffsynth.attention.patterns import key_frame
+from diffsynth.disk import disk_errors, write_json
 from diffsynth.errors import MediaError
 from diffsynth.frames import FrameStore, FrameWriter, Image, is_complete
 from diffsynth.smoothers.base import append_like, writer_like
@@ -23,6 +26,11 @@ class Shown:
     positions: tuple[int, ...]
     count: int
     """Frames of the whole clip."""
+
+    def place(self, frame: int) -> int | None:
+        """Where a frame of the clip stands among those that are rendered; None where it is not one of them."""
+        found = bisect_left(self.positions, frame)
+        return found if found < len(self.positions) and self.positions[found] == frame else None
 
 
 def spread(clip: Clip, count: int, too: Collection[int]) -> Shown:
@@ -49,9 +57,12 @@ def shown_store(clip: Clip, shown: Shown, path: Path) -> FrameStore:
         return writer.finish()
 
 
-def differing(store: FrameStore, threshold: float, too: Collection[int]) -> Shown:
+def differing(store: FrameStore, threshold: float, too: Collection[int], path: Path) -> Shown:
     """The frames that differ from the last one kept by more than `threshold` grey levels, on average over some part
-    of the picture: a 16th of it to each side. 0 keeps all but exact copies. Those of `too` are kept in any case."""
+    of the picture: a 16th of it to each side. 0 keeps all but exact copies. Those of `too` are kept in any case.
+    What was found once lies at `path`."""
+    if path.is_file():
+        return Shown(tuple(json.loads(path.read_bytes())), len(store))
     kept: list[int] = []
     before = None
     for position in range(len(store)):
@@ -59,6 +70,8 @@ def differing(store: FrameStore, threshold: float, too: Collection[int]) -> Show
         if before is None or position in too or _difference(before, frame) > threshold:
             kept.append(position)
             before = frame
+    with disk_errors(path):
+        write_json(path, kept)
     return Shown(tuple(kept), len(store))
 
 

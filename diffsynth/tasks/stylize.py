@@ -8,18 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from diffsynth import hub
-from diffsynth.attention.patterns import (
-    MOST_MERGED,
-    AttentionMode,
-    Backend,
-    Entry,
-    named,
-    with_keyframes,
-)
+from diffsynth.attention.patterns import MOST_MERGED, AttentionMode, Backend, Entry, named, with_keyframes
 from diffsynth.config import ClipPath, Contradiction, ModelRef, OptionalPath, Respelled, select
-from diffsynth.config.fields import ExistingPath, hub_id
+from diffsynth.config.fields import ExistingPath, hub_id, local_path
 from diffsynth.config.keyed import FrameNumber, Keyed, values
-from diffsynth.diffusion.schedule import SchedulerName
+from diffsynth.diffusion.schedule import SLOTS, SchedulerName
 from diffsynth.runtime import PrecisionName, Runtime
 from diffsynth.sd import vocabulary
 from diffsynth.sd.checkpoint import CheckpointRef, PredictionName, SpacingName
@@ -36,7 +29,7 @@ from diffsynth.tasks.controlnets import LIST_SCHEMAS, ControlNetConfig, join_par
 from diffsynth.tasks.foresight import Load, foresee
 from diffsynth.tasks.pattern_field import PatternField
 from diffsynth.tasks.prompts import Prompts, Wording, caption_file
-from diffsynth.tasks.stylize_checks import contradictions, without_effect
+from diffsynth.tasks.stylize_checks import beyond, contradictions, without_effect
 from diffsynth.tracks import Track
 
 
@@ -229,7 +222,7 @@ class StylizeConfig(ClipTaskConfig):
             downloads=tuple(
                 each for each in (*ids, *vocabulary.to_fetch(wanted.local, wanted.config)) if not hub.is_cached(each)
             ),
-            remarks=(*plain.remarks, *moved, *foreseen.remarks, *without_effect(self)),
+            remarks=(*plain.remarks, *moved, *foreseen.remarks, *beyond(self, plain.frames), *without_effect(self)),
         )
 
     def _checkpoint(self) -> CheckpointRef:
@@ -238,19 +231,22 @@ class StylizeConfig(ClipTaskConfig):
         )
 
     def _load(self) -> Load:
-        def folder(reference: str) -> Path | None:
-            return Path(reference) if hub_id(reference) is None else None
-
         return Load(
-            folder(self.model_id),
-            None if self.model_settings is None else folder(self.model_settings),
-            [folder(net.model_id) for net in self.controlnets if net.counts],
+            local_path(self.model_id),
+            None if self.model_settings is None else local_path(self.model_settings),
+            [local_path(net.model_id) for net in self.controlnets if net.counts],
             self.pattern(),
             self.halo,
             self.attention_mode == "shared",
             None if self.chunk_size == "auto" else self.chunk_size,
-            sides=(1 if set(values(self.guidance_scale)) == {1} else 2) + (self.background_prompt is not None),
+            guided=set(values(self.guidance_scale)) != {1},
+            regions=1 + (self.background_prompt is not None),
             itemsize=2 if self.dtype in ("float16", "bfloat16") else 4,
+            slots=SLOTS.get(self.scheduler, 1),
+            features=self.feature_cache > 1,
+            warped=self.noise == "warped",
+            kept=self.mask is not None,
+            still=self.skip_still is not None,
         )
 
     def build(self, runtime: Runtime) -> Task:

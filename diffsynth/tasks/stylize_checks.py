@@ -8,6 +8,9 @@ from diffsynth.config import Contradiction
 from diffsynth.config.keyed import values
 from diffsynth.tasks.prompts import caption_file
 
+TRACKS = ("prompt", "negative_prompt", "guidance_scale", "seed_of_noise", "img2img_strength")
+"""What can be said by frame, beside the weights of nets and LoRAs."""
+
 if TYPE_CHECKING:
     from diffsynth.tasks.stylize import StylizeConfig
 
@@ -24,7 +27,7 @@ def _of_the_pattern(config: "StylizeConfig") -> Iterator[Contradiction]:
     if 0 not in config.pattern():
         yield Contradiction(
             ("combine_pattern",),
-            f'"combine_pattern" is {list(config.combine_pattern)}; it must contain 0, the frame itconfig.',
+            f'"combine_pattern" is {list(config.combine_pattern)}; it must contain 0, the frame itself.',
         )
     count = len(config.frames_reference)
     for entry in config.pattern():
@@ -92,6 +95,23 @@ def _of_smoothing(config: "StylizeConfig") -> Iterator[Contradiction]:
         )
 
 
+def beyond(config: "StylizeConfig", frames: int | None) -> Iterator[str]:
+    """Key frames that the clip doesn't reach."""
+    if frames is None:
+        return
+    scales = {f"controlnets[{index}].scale": net.scale for index, net in enumerate(config.controlnets)}
+    scales |= {f"lora[{index}].scale": lora.scale for index, lora in enumerate(config.lora)}
+    tracks = {name: getattr(config, name) for name in TRACKS} | scales
+    for name, track in tracks.items():
+        if isinstance(track, dict) and max(track) >= frames:
+            yield (
+                f'"{name}" names frame {max(track)}, but the clip has {frames} frames, counted from 0: its value is '
+                "never reached."
+            )
+    if late := [frame for frame in config.keyframes if frame >= frames]:
+        yield f'"keyframes" holds frame {late[0]}, but the clip has {frames} frames: a run would stop with an error.'
+
+
 def without_effect(config: "StylizeConfig") -> Iterator[str]:
     """Settings that say nothing beside the others."""
 
@@ -107,6 +127,8 @@ def without_effect(config: "StylizeConfig") -> Iterator[str]:
         yield '"frames_reference" makes no difference: "combine_pattern" names none of them.'
     if changed("mask_feather") and config.mask is None:
         yield '"mask_feather" makes no difference without a "mask".'
+    if config.preview is not None and config.skip_still is not None:
+        yield '"skip_still" makes no difference to a "preview".'
     if config.style_image is not None and not config.shuffles():
         yield '"style_image" makes no difference: no ControlNet has the shuffle processor.'
     kept = int(config.num_inference_steps * max(values(config.img2img_strength)))

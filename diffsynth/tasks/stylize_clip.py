@@ -1,19 +1,18 @@
 """The stylization of a clip with the networks loaded: from frames to conditions, to latents, and back to frames."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from diffsynth.arrays import ArrayStore, ArrayWriter
-from diffsynth.cache import ContentCache, frames_digest
+from diffsynth.arrays import ArrayStore
 from diffsynth.diffusion.chunks import ChunkPlan
 from diffsynth.diffusion.denoise import FIRST, denoise, has_begun, reader
 from diffsynth.diffusion.solvers import solver
 from diffsynth.errors import RunFolderError
-from diffsynth.frames import FrameStore, is_complete
+from diffsynth.frames import FrameStore, Image, is_complete
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, out_of_memory_told
@@ -29,15 +28,16 @@ from diffsynth.sd.reuse import Reuse
 from diffsynth.sd.shallow import deep_shape
 from diffsynth.sd.smoothing import SmoothingEdit, decode_into
 from diffsynth.sd.text import Script
-from diffsynth.sized import Resampling, scaled, sized_store
+from diffsynth.sized import Resampling, scaled
 from diffsynth.smoothers.base import smooth_into
 from diffsynth.smoothers.cuts import find_cuts
 from diffsynth.tasks.clip import ClipReader, ClipWriter
-from diffsynth.tasks.kept import Kept, Original
+from diffsynth.tasks.kept import Kept, restored
+from diffsynth.tasks.originals import Originals
 from diffsynth.tasks.previews import preview_sheet
 from diffsynth.tasks.prompts import read_caption
 from diffsynth.tasks.scene import Scene, painted
-from diffsynth.tasks.shown import Shown, differing, only, repeated, shown_store, spread
+from diffsynth.tasks.shown import differing, repeated, shown_store, spread
 from diffsynth.tasks.stylize_parts import Control, Deflicker, Look, Model
 
 LARGEST_WINDOW_CHUNK = 8
@@ -66,16 +66,16 @@ class Stylize:
         with out_of_memory_told():
             if self.preview is not None:
                 return self._previewed(self.preview, inputs, run, progress)
-            clip, whole = self.reader.read(inputs["input_video"], run, progress)
-            shown = None if self.still is None else self._differing(whole, self.still, inputs, run, progress)
-            asked = whole if shown is None else only(whole, shown.positions, run.work("differing"))
-            scene = Scene.of(inputs, asked, shown, self.reader, run, progress)
-            rendered = self._rendered(scene)
-            source = scene.source
-            if shown is not None:
-                source = sized_store(whole, source.height, source.width, run.work("sized-whole"))
-                rendered = repeated(rendered, shown, source, run.work("repeated"))
-            return self.writer.write(clip, self._post_smoothed(source, rendered, run, progress), run, progress)
+            clip, asked = self.reader.read(inputs["input_video"], run, progress)
+            whole = Scene.of(inputs, asked, None, self.reader, run, progress)
+            kept = self._kept(whole)
+            rendered = (
+                self._rendered(whole, kept, asked) if self.still is None else self._differing(whole, kept, self.still)
+            )
+            smoothed = self._post_smoothed(whole.source, rendered, run, progress)
+            if kept.mask is not None or (kept.painted and smoothed is not rendered):
+                smoothed = restored(smoothed, kept, run.work("restored"))
+            return self.writer.write(clip, smoothed, run, progress)
 
     def _previewed(self, count: int, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
         """A few frames of the clip, by themselves, and those that the user painted."""
@@ -83,29 +83,34 @@ class Stylize:
         shown = spread(clip, count, painted(inputs))
         asked = shown_store(clip, shown, run.work("input"))
         scene = Scene.of(inputs, asked, shown, self.reader, run, progress)
-        return preview_sheet(scene.source, self._rendered(scene), run.path)
+        kept = self._kept(scene)
+        rendered = self._rendered(scene, kept, (frame.rgb for frame in clip.frames()))
+        return preview_sheet(scene.source, restored(rendered, kept, run.work("restored")), run.path)
 
-    def _differing(
-        self, whole: FrameStore, still: float, inputs: Mapping[str, Path], run: RunFolder, progress: Progress
-    ) -> Shown:
-        """The frames that are worth rendering, as an earlier session found them."""
-        if "shown" not in run.record:
-            run.note(shown=list(differing(whole, still, painted(inputs)).positions))
-        shown = Shown(tuple(run.record["shown"]), len(whole))
-        progress.note(
-            f"{len(shown.positions)} of {len(whole)} frames differ from the one before; only they are rendered."
+    def _kept(self, scene: Scene) -> Kept:
+        return scene.kept(self.look.feather, regional=self.model.wording.background is not None)
+
+    def _differing(self, whole: Scene, kept: Kept, still: float) -> FrameStore:
+        """The frames that are worth rendering; the others show the one before."""
+        clip, run = whole.asked, whole.run
+        shown = differing(clip, still, kept.painted.paths, run.work("shown.json"))
+        if len(shown.positions) == len(clip):
+            return self._rendered(whole, kept, clip)
+        whole.progress.note(
+            f"{len(shown.positions)} of {len(clip)} frames differ from the one before; only they are rendered."
         )
-        return shown
+        scene = whole.only(shown)
+        rendered = self._rendered(scene, kept.among(shown, scene.source), clip)
+        return repeated(rendered, shown, whole.source, run.work("repeated"))
 
-    def _rendered(self, scene: Scene) -> FrameStore:
-        """The frames as the networks see them, painted."""
+    def _rendered(self, scene: Scene, kept: Kept, clip: Iterable[Image]) -> FrameStore:
+        """The frames as the networks see them, painted. In `clip`, all of its frames, cuts are looked for."""
         run, folder = scene.run, scene.run.work("rendered")
         if is_complete(folder):
             return FrameStore(folder)
-        kept = scene.kept(self.look.feather, regional=self.model.wording.background is not None)
         with run.timed("conditions"):
             maps = [scene.maps(control, number) for number, control in enumerate(self.controls)]
-        script = self._script(scene)
+        script = self._script(scene, clip)
         with self.model.at_work():
             conditions = [
                 embed_clip(control.branch, each, run.work(f"embedded-{number}"), scene.progress)
@@ -115,16 +120,22 @@ class Stylize:
                 latents = self._denoised(scene, kept, script, conditions)
             with run.timed("decode"):
                 rendered = self._decoded(latents, scene, kept, folder)
-        for name in ("latents", "noise", "features", *(f"embedded-{number}" for number in range(len(self.controls)))):
+        for name in (
+            "latents",
+            "noise",
+            "features",
+            "painted",
+            *(f"embedded-{number}" for number in range(len(self.controls))),
+        ):
             shutil.rmtree(run.work(name), ignore_errors=True)
         return rendered
 
-    def _script(self, scene: Scene) -> Script:
+    def _script(self, scene: Scene, clip: Iterable[Image]) -> Script:
         """Which prompt each frame hears."""
         wording = self.model.wording
         caption = read_caption(scene.inputs["caption"]) if wording.captioned else ""
         words = self.model.speaker.words(wording.texts(caption))
-        return Script(words, wording.numbers(lambda: find_cuts(scene.whole()))).among(scene.positions)
+        return Script(words, wording.numbers(lambda: find_cuts(clip))).among(scene.positions)
 
     def _denoised(self, scene: Scene, kept: Kept, script: Script, conditions: Sequence[Condition]) -> ArrayStore:
         model, look, source, progress = self.model, self.look.among(scene.positions), scene.source, scene.progress
@@ -156,7 +167,9 @@ class Stylize:
         )
         folder = scene.run.work("latents")
         moved = solver(schedule.name, noise.of_step)
-        original = self._originals(scene, kept)
+        original = Originals(
+            model.vae, model.vae_identity, source, kept.painted, scene.run.work("painted"), progress
+        ).of
         hold = kept.hold(original, schedule, len(model.schedule.steps), look.strength)
         start = First(schedule, look.strength, noise, original, hold)
         if not has_begun(folder, len(source)):
@@ -175,20 +188,6 @@ class Stylize:
         )
         return Reuse(model.outer.among(scene.positions), kept)
 
-    def _originals(self, scene: Scene, kept: Kept) -> Original:
-        """The clip's own latents, encoded once one of them is asked for, with the user's frames in their places."""
-        encoded: list[ArrayStore] = []
-        own = {frame: self.model.vae.encode([picture])[0] for frame, picture in kept.painted.items()}
-
-        def original(frame: int) -> torch.Tensor:
-            if frame in own:
-                return own[frame]
-            if not encoded:
-                encoded.append(self._encoded(scene.source, scene.progress))
-            return torch.from_numpy(encoded[0].read([frame])[0])
-
-        return original
-
     def _edit(self, source: FrameStore, progress: Progress) -> SmoothingEdit | None:
         deflicker = self.deflicker
         if deflicker.smoother is None or self.preview is not None:
@@ -205,7 +204,7 @@ class Stylize:
                     yield range(position, position + 1), read([position])
                     stage.advance()
 
-        return decode_into(self.model.vae, clean, source, folder, kept.restored)
+        return decode_into(self.model.vae, clean, source, folder, kept.with_painted)
 
     def _plan(self, source: FrameStore, run: RunFolder) -> ChunkPlan:
         """As recorded by an earlier session of this run, else a new one."""
@@ -260,31 +259,6 @@ class Stylize:
             itemsize=self.model.networks.placement.dtype.itemsize,
         )
         return needed.chunk(self.runtime.free_memory(), around)
-
-    def _encoded(self, source: FrameStore, progress: Progress) -> ArrayStore:
-        """The clip's latents, by way of the cache: another prompt doesn't encode it again."""
-        vae = self.model.vae
-        placement = vae.placement
-        shape = (vae.channels, source.height // LATENT_SCALE, source.width // LATENT_SCALE)
-        key = {
-            "latents": frames_digest(source),
-            "vae": self.model.vae_identity,
-            "dtype": str(placement.dtype),
-            "device": placement.device.type,
-            "threads": torch.get_num_threads(),
-        }
-
-        def make(folder: Path) -> ArrayStore:
-            with (
-                ArrayWriter(folder / "latents", shape) as writer,
-                progress.stage("encode", len(source), writer.count) as stage,
-            ):
-                while writer.count < len(source):
-                    writer.append(vae.encode([source[writer.count]]).numpy())
-                    stage.advance()
-            return ArrayStore(folder / "latents")
-
-        return ContentCache.of_user().get(key, make)
 
     def _post_smoothed(
         self, source: FrameStore, rendered: FrameStore, run: RunFolder, progress: Progress

@@ -94,62 +94,6 @@ def test_the_seed_travels(render: Callable[..., Image]) -> None:
     assert not close(found[2], render(seed_of_noise=1, **ALONE)[2])
 
 
-def half_mask(folder: Path) -> str:
-    mask = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    mask[:, WIDTH // 2 :] = 255
-    write_png(folder / "mask.png", mask)
-    return str(folder / "mask.png")
-
-
-@pytest.mark.parametrize("strength", [1.0, 0.5])
-def test_outside_of_the_mask_the_clip_stays(
-    bench: Bench, render: Callable[..., Image], tmp_path: Path, strength: float
-) -> None:
-    found = render(mask=half_mask(tmp_path), mask_feather=0, img2img_strength=strength)
-    assert np.array_equal(found[:, :, : WIDTH // 2], bench.frames[:, :, : WIDTH // 2])
-    assert psnr(found[:, :, WIDTH // 2 :], bench.frames[:, :, WIDTH // 2 :]) < 30
-    soft = render(mask=half_mask(tmp_path), mask_feather=16, img2img_strength=strength)
-    assert np.array_equal(soft[:, :, : WIDTH // 2 - 16], bench.frames[:, :, : WIDTH // 2 - 16])
-    assert not np.array_equal(soft[:, :, WIDTH // 2 - 8 : WIDTH // 2], bench.frames[:, :, WIDTH // 2 - 8 : WIDTH // 2])
-
-
-def test_a_white_mask_is_none_and_a_black_one_is_the_clip(
-    bench: Bench, render: Callable[..., Image], tmp_path: Path
-) -> None:
-    for name, level in (("white", 255), ("black", 0)):
-        write_png(tmp_path / f"{name}.png", np.full((HEIGHT, WIDTH, 3), level, np.uint8))
-    assert close(render(mask=str(tmp_path / "white.png")), render())
-    assert np.array_equal(render(mask=str(tmp_path / "black.png")), bench.frames)
-
-
-def test_a_clip_of_masks_goes_with_the_frames(bench: Bench, render: Callable[..., Image], tmp_path: Path) -> None:
-    (tmp_path / "masks").mkdir()
-    for frame in range(COUNT):
-        write_png(tmp_path / "masks" / f"{frame}.png", np.full((HEIGHT, WIDTH, 3), 255 * (frame % 2), np.uint8))
-    found = render(mask_video=str(tmp_path / "masks"))
-    assert np.array_equal(found[::2], bench.frames[::2])
-    assert not close(found[1], bench.frames[1])
-    (tmp_path / "masks" / "4.png").unlink()
-    with pytest.raises(ConfigError, match="has 4 pictures where the clip has 5 frames"):
-        render(mask=str(tmp_path / "masks"))
-
-
-def test_painted_frames_stay_and_the_others_attend_to_them(
-    bench: Bench, render: Callable[..., Image], tmp_path: Path
-) -> None:
-    picture = moving_clip(1, HEIGHT, WIDTH, seed=9)[0]
-    write_png(tmp_path / "painted.png", picture)
-    found = render(keyframes={"3": str(tmp_path / "painted.png")}, combine_pattern=[0])
-    assert np.array_equal(found[3], picture)
-    assert not close(found[0], render(combine_pattern=[0])[0])
-    alone = render(keyframes={"3": str(tmp_path / "painted.png")}, combine_pattern=[0, "keyframe_after"])
-    assert close(
-        alone[4], render(keyframes={"3": str(tmp_path / "painted.png")}, combine_pattern=[0, "keyframe_before"])[4]
-    )
-    with pytest.raises(ConfigError, match="holds frame 5, but the clip has 5 frames"):
-        render(keyframes={"5": str(tmp_path / "painted.png")})
-
-
 def test_still_frames_are_rendered_once(bench: Bench, tmp_path: Path) -> None:
     order = [0, 0, 1, 2, 2, 2, 3]
     (tmp_path / "clip").mkdir()
@@ -224,6 +168,10 @@ def test_compiled_networks_paint_the_same(render: Callable[..., Image]) -> None:
         ({"guidance_scale": {"0": 0.5}}, 'guidance_scale.0" is 0.5; it must be at least 1'),
         ({"guidance_scale": {"a": 2}}, "must be the number of a frame in quotes"),
         ({"guidance_scale": {}}, "must not be empty"),
+        ({"guidance_scale": {"7": 2, "07": 3}}, "must be the number of a frame in quotes"),
+        ({"guidance_scale": {"9" * 5000: 2}}, "must be the number of a frame in quotes"),
+        ({"prompt": []}, "must not be empty"),
+        ({"negative_prompt": ["a", "b"]}, "must be text"),
         ({"seed_of_noise": {"0": 1, "4": 2}, "noise": "warped"}, "carries one noise"),
         ({"combine_pattern": [0, "keyframe_before"]}, '"keyframes" is empty'),
         ({"feature_cache": 2, "attention_mode": "window"}, "through them in several windows"),
@@ -275,20 +223,3 @@ def test_a_clips_caption_is_part_of_its_prompt(bench: Bench, render: Callable[..
     (tmp_path / "clip.txt").write_text("  ")
     with pytest.raises(MediaError, match="this caption is empty"):
         render(**keys)
-
-
-@pytest.mark.parametrize("mode", ["shared", "window"])
-@pytest.mark.parametrize("guidance", [1.0, 5.0])
-def test_the_background_can_have_a_prompt_of_its_own(
-    bench: Bench, render: Callable[..., Image], tmp_path: Path, mode: str, guidance: float
-) -> None:
-    keys: dict[str, Any] = {"guidance_scale": guidance, "attention_mode": mode, "mask_feather": 0}
-    keys["controlnets"] = [{"model_id": str(bench.folder / "pooled_net"), "processor": "canny"}]
-    found = render(mask=half_mask(tmp_path), prompt="a lake", background_prompt="the oil", **keys)
-    assert not close(found[:, :, : WIDTH // 2], bench.frames[:, :, : WIDTH // 2]), "nothing is kept"
-    same = render(mask=half_mask(tmp_path), prompt="a lake", background_prompt="a lake", **keys)
-    assert close(same, render(prompt="a lake", **{**keys, "mask_feather": 8}))
-    for level, prompt in ((255, "a lake"), (0, "the oil")):
-        write_png(tmp_path / "all.png", np.full((HEIGHT, WIDTH, 3), level, np.uint8))
-        one = render(mask=str(tmp_path / "all.png"), prompt="a lake", background_prompt="the oil", **keys)
-        assert close(one, render(prompt=prompt, **{**keys, "mask_feather": 8}))

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,12 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from crashing import Blow, clear, operations, results, run, server
 from stylizing import Bench
+
+from diffsynth.images import write_png
 
 ROOT = Path(__file__).parents[2]
 KILLS = 10
@@ -22,6 +26,18 @@ KILLS = 10
 @pytest.fixture(scope="module")
 def context() -> ForkServerContext:
     return server()
+
+
+def twice(bench: Bench) -> str:
+    """A mask for a clip that stands still in one place, which is laid beside it."""
+    shutil.copytree(bench.folder / "clip", bench.folder / "twice")
+    shutil.copy(bench.folder / "twice" / "000.png", bench.folder / "twice" / "001.png")
+    mask = np.zeros((50, 67, 3), np.uint8)
+    mask[:, 30:] = 255
+    (bench.folder / "masks").mkdir()
+    for position in range(len(bench.frames)):
+        write_png(bench.folder / "masks" / f"{position}.png", np.roll(mask, position, 1))
+    return str(bench.folder / "masks")
 
 
 class Job:
@@ -35,6 +51,9 @@ class Job:
             {"model_id": str(bench.folder / "plain_net"), "processor": "canny", "scale": 0.8},
             {"model_id": str(bench.folder / "pooled_net"), "condition": str(bench.folder / "reference.png")},
         ]
+        if name == "kept":
+            keys |= {"mask": twice(bench), "keyframes": {"2": str(bench.folder / "reference.png")}}
+            keys |= {"input_video": str(bench.folder / "twice")}
         every = {
             "controlnets": nets,
             "combine_pattern": ["reference_0", -1, 0, 1],
@@ -90,6 +109,14 @@ class Jobs:
 KEYS: dict[str, dict[str, Any]] = {
     "noise": {},
     "still": {"img2img_strength": 0.6, "num_inference_steps": 5, "attention_mode": "window"},
+    "kept": {
+        "noise": "warped",
+        "feature_cache": 2,
+        "skip_still": 0,
+        "guidance_scale": {"0": 2.0, "4": 9.0},
+        "frame_height": 48,
+        "frame_width": 61,
+    },
 }
 
 
@@ -103,6 +130,8 @@ ORDINARY = [
     ("noise", r"/latents/001/", 6),
     ("noise", r"/edit-002/smoothed/append", 3),
     ("noise", r"/rendered/append", 3),
+    ("kept", r"/features/00", 3),
+    ("kept", r"/restored/append", 2),
 ]
 MORE = [
     ("noise", r"/sized/", 4),
@@ -113,6 +142,15 @@ MORE = [
     ("noise", r"/finished/append", 2),
     ("still", r"-cache/.*/latents/", 5),
     ("still", r"/latents/002/", 4),
+    ("kept", r"/mask/append", 3),
+    ("kept", r"shown\.json", 1),
+    ("kept", r"/differing/append", 2),
+    ("kept", r"/differing-sized/append", 2),
+    ("kept", r"/noise/.*commit", 3),
+    ("kept", r"/painted/.*commit", 1),
+    ("kept", r"-cache/.*/latents/", 5),
+    ("kept", r"/features/00", 9),
+    ("kept", r"/repeated/append", 3),
 ]
 
 
@@ -130,7 +168,7 @@ def test_killed_in_any_other_stage(jobs: Jobs, name: str, pattern: str, number: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["noise", "still"])
+@pytest.mark.parametrize("name", ["noise", "still", "kept"])
 def test_killed_at_ten_random_moments_of_one_run(jobs: Jobs, name: str) -> None:
     job, chance = jobs[name], random.Random(7)
     count = operations(job.context, [str(job.config)], job.cache, f"/{name}")

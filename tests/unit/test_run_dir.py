@@ -95,6 +95,20 @@ def test_the_same_path_with_other_content_is_another_run(clip: Path) -> None:
         run(config_for(clip))
 
 
+@pytest.mark.parametrize("key", ["keyframes[3]", "caption"])
+def test_files_that_are_no_key_of_their_own_count_too(clip: Path, key: str) -> None:
+    config, beside = config_for(clip), clip.with_name("beside")
+    inputs = {**config.inputs(), key: beside}
+    for words in ("first", "first", "second"):
+        beside.write_text(words)
+        if words == "second":
+            with pytest.raises(RunFolderError, match=r"(keyframes\[3\]|caption) \(its content is another\)"):
+                claim(config.output_path, config, inputs, fresh=False).__enter__()
+        else:
+            with claim(config.output_path, config, inputs, fresh=False):
+                pass
+
+
 def test_the_same_content_at_another_path_is_the_same_run(clip: Path) -> None:
     run(config_for(clip))
     moved = clip.rename(clip.with_name("moved.mp4"))
