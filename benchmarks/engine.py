@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from engine_energy import Energy, evaluate
-from engine_scenes import Example, Image, clip_pairs, generic_examples, video_pairs
+from engine_scenes import Example, Image, clip_pairs, generic_examples, more_examples, video_pairs
 from PIL import Image as Pillow
 
 from diffsynth.engines.base import Matches
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--patches", type=int, nargs="*", default=[5, 11, 21], help="of the video pairs")
     parser.add_argument("--all-cores", action="store_true", help="run both on all cores, too")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=["parts", "video", "generic"], help="one section")
+    parser.add_argument("--only", choices=["parts", "video", "generic", "more"], help="one section")
     options = parser.parse_args()
     print(f"instruction set {instruction_set()}, {len(os.sched_getaffinity(0))} cores, median of {options.repeats}")
     against = Against(options.reference, options.keep, options.repeats, options.all_cores)
@@ -241,6 +241,9 @@ def main() -> None:
                 compare(video_task(example, patch, weight), against)
     if options.only in {None, "generic"}:
         for example in load_examples(options.examples) if options.examples else generic_examples():
+            compare(generic_task(example), against)
+    if options.only == "more":
+        for example in more_examples():
             compare(generic_task(example), against)
 
 

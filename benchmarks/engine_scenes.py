@@ -226,3 +226,63 @@ def painted_face() -> Example:
 
 def generic_examples() -> list[Example]:
     return [texture_by_numbers(), lit_sphere(), painted_face()]
+
+
+Stroke = tuple[float, float]
+Colour = tuple[int, int, int]
+
+
+def blotches_by_numbers(name: str, seed: int, size: int, paints: dict[Colour, Stroke]) -> Example:
+    """Blotchy regions, each of one colour in the guide and brushed in its own direction in the style."""
+    colours = np.array(list(paints), np.uint8)
+
+    def regions(number: int, height: int, width: int) -> NDArray[np.intp]:
+        heights = [
+            noise(np.random.default_rng(number * 10 + k), (height, width), width / 9) for k in range(len(paints))
+        ]
+        return np.stack(heights, -1).argmax(-1)
+
+    rng = np.random.default_rng(seed)
+    source, target = regions(seed, size, size + 40), regions(seed + 1, size + 30, size)
+    style = np.empty((*source.shape, 3))
+    for number, (down, across) in enumerate(paints.values()):
+        brushed = ndimage.gaussian_filter(rng.normal(size=source.shape), (down / 2, across / 2))
+        shade = (brushed / brushed.std() * 22)[..., None] * np.array([1.0, 0.8, 0.6])
+        style = np.where((source == number)[..., None], colours[number] * 0.8 + 20 + shade, style)
+    return Example(name, to_bytes(style), ((colours[source], colours[target], 1.0),))
+
+
+def photograph_after_another(
+    name: str, source: Image, target: Image, *, grey: bool, weight: float, seed: int
+) -> Example:
+    """One photograph painted as another one was; the guide is their softened light, or colours."""
+
+    def guide(image: Image) -> Image:
+        values = image.astype(float).mean(-1, keepdims=True) if grey else image.astype(float)
+        sigma = 1.5 if grey else 1.0
+        return to_bytes(ndimage.gaussian_filter(values, (sigma, sigma, 0)))
+
+    return Example(name, painted(source, seed), ((guide(source), guide(target), weight),))
+
+
+def more_examples() -> list[Example]:
+    """Others than those three: four guides that leave more to guess."""
+    from skimage import data
+
+    astronaut, cat = data.astronaut()[40:440, 40:440], np.ascontiguousarray(data.chelsea()[:300, 20:420])
+    coffee, rocket = data.coffee()[:380, 100:480], data.rocket()[:380, 100:480]
+    four = {(200, 40, 40): (20, 2), (40, 180, 60): (2, 20), (40, 60, 200): (3, 3), (230, 220, 60): (1, 8)}
+    six = {
+        (20, 20, 20): (4, 4),
+        (240, 240, 240): (1, 1.5),
+        (200, 100, 30): (12, 3),
+        (30, 120, 200): (3, 12),
+        (90, 160, 60): (6, 6),
+        (150, 40, 140): (2, 5),
+    }
+    return [
+        blotches_by_numbers("four blotchy regions", 21, 360, four),
+        blotches_by_numbers("six blotchy regions", 33, 420, six),
+        photograph_after_another("photograph by grey", astronaut, cat, grey=True, weight=2.0, seed=9),
+        photograph_after_another("photograph by colour", coffee, rocket, grey=False, weight=1.0, seed=4),
+    ]
