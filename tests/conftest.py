@@ -1,5 +1,8 @@
 """Fixtures for all tests."""
 
+import diffsynth  # noqa: F401 - its guard lets diffusers be imported beside a torchvision that doesn't fit torch
+
+# isort: split
 import os
 
 import pytest
