@@ -94,6 +94,14 @@ def moving_clip(count: int, height: int, width: int, seed: int = 0) -> Image:
     return clip.astype(np.uint8)
 
 
+def half_mask(folder: Path, height: int, width: int) -> str:
+    """A picture that is white on the right."""
+    mask = np.zeros((height, width, 3), np.uint8)
+    mask[:, width // 2 :] = 255
+    write_png(folder / "mask.png", mask)
+    return str(folder / "mask.png")
+
+
 def psnr(one: Image, other: Image) -> float:
     error = np.mean((one.astype(np.float64) - other) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from diffsynth.attention.patterns import PAINTED, REFERENCE
 from diffsynth.config import Contradiction
 from diffsynth.config.keyed import values
-from diffsynth.tasks.prompts import caption_file
+from diffsynth.sd.prompt import overweight
+from diffsynth.tasks.prompts import caption_file, too_heavy
 
 TRACKS = ("prompt", "negative_prompt", "guidance_scale", "seed_of_noise", "img2img_strength")
 """What can be said by frame, beside the weights of nets and LoRAs."""
@@ -48,6 +49,8 @@ def _of_the_pattern(config: "StylizeConfig") -> Iterator[Contradiction]:
 
 def _of_partners(config: "StylizeConfig") -> Iterator[Contradiction]:
     """Settings that want another one beside them, or none."""
+    for part in filter(None, map(overweight, config.wording().all())):
+        yield Contradiction(("prompt", "negative_prompt", "background_prompt"), too_heavy(part))
     if config.background_prompt is not None and config.mask is None:
         yield Contradiction(
             ("background_prompt", "mask"), '"background_prompt" is painted outside of a "mask", which is not given.'

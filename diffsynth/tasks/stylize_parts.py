@@ -203,7 +203,7 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
         steps,
         vae_content,
         identities,
-        adapters.remarks(wanted.wording.all()),
+        adapters.remarks(None if wanted.wording.captioned else wanted.wording.all()),
     )
     return model, controls
 

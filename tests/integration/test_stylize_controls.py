@@ -171,6 +171,8 @@ def test_compiled_networks_paint_the_same(render: Callable[..., Image]) -> None:
         ({"guidance_scale": {"7": 2, "07": 3}}, "must be the number of a frame in quotes"),
         ({"guidance_scale": {"9" * 5000: 2}}, "must be the number of a frame in quotes"),
         ({"prompt": []}, "must not be empty"),
+        ({"prompt": "a lake (photo: 1998)"}, r'"\(photo: ?1998\)" would count more than 10 times'),
+        ({"negative_prompt": {"0": "((a:5) b:3)"}}, "would count more than 10 times"),
         ({"negative_prompt": ["a", "b"]}, "must be text"),
         ({"seed_of_noise": {"0": 1, "4": 2}, "noise": "warped"}, "carries one noise"),
         ({"combine_pattern": [0, "keyframe_before"]}, '"keyframes" is empty'),

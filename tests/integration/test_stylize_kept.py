@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stylizing import Bench, moving_clip, psnr, run
+from stylizing import Bench, half_mask, moving_clip, psnr, run
 
 from diffsynth.errors import ConfigError
 from diffsynth.frames import Image
@@ -45,21 +45,14 @@ def close(one: Image, other: Image) -> bool:
     return bool(np.abs(one.astype(int) - other).max() <= LEVELS)
 
 
-def half_mask(folder: Path) -> str:
-    mask = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    mask[:, WIDTH // 2 :] = 255
-    write_png(folder / "mask.png", mask)
-    return str(folder / "mask.png")
-
-
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_outside_of_the_mask_the_clip_stays(
     bench: Bench, render: Callable[..., Image], tmp_path: Path, strength: float
 ) -> None:
-    found = render(mask=half_mask(tmp_path), mask_feather=0, img2img_strength=strength)
+    found = render(mask=half_mask(tmp_path, HEIGHT, WIDTH), mask_feather=0, img2img_strength=strength)
     assert np.array_equal(found[:, :, : WIDTH // 2], bench.frames[:, :, : WIDTH // 2])
     assert psnr(found[:, :, WIDTH // 2 :], bench.frames[:, :, WIDTH // 2 :]) < 30
-    soft = render(mask=half_mask(tmp_path), mask_feather=16, img2img_strength=strength)
+    soft = render(mask=half_mask(tmp_path, HEIGHT, WIDTH), mask_feather=16, img2img_strength=strength)
     assert np.array_equal(soft[:, :, : WIDTH // 2 - 16], bench.frames[:, :, : WIDTH // 2 - 16])
     assert not np.array_equal(soft[:, :, WIDTH // 2 - 8 : WIDTH // 2], bench.frames[:, :, WIDTH // 2 - 8 : WIDTH // 2])
 
@@ -108,9 +101,9 @@ def test_the_background_can_have_a_prompt_of_its_own(
 ) -> None:
     keys: dict[str, Any] = {"guidance_scale": guidance, "attention_mode": mode, "mask_feather": 0}
     keys["controlnets"] = [{"model_id": str(bench.folder / "pooled_net"), "processor": "canny"}]
-    found = render(mask=half_mask(tmp_path), prompt="a lake", background_prompt="the oil", **keys)
+    found = render(mask=half_mask(tmp_path, HEIGHT, WIDTH), prompt="a lake", background_prompt="the oil", **keys)
     assert not close(found[:, :, : WIDTH // 2], bench.frames[:, :, : WIDTH // 2]), "nothing is kept"
-    same = render(mask=half_mask(tmp_path), prompt="a lake", background_prompt="a lake", **keys)
+    same = render(mask=half_mask(tmp_path, HEIGHT, WIDTH), prompt="a lake", background_prompt="a lake", **keys)
     assert close(same, render(prompt="a lake", **{**keys, "mask_feather": 8}))
     for level, prompt in ((255, "a lake"), (0, "the oil")):
         write_png(tmp_path / "all.png", np.full((HEIGHT, WIDTH, 3), level, np.uint8))
@@ -118,20 +111,13 @@ def test_the_background_can_have_a_prompt_of_its_own(
         assert close(one, render(prompt=prompt, **{**keys, "mask_feather": 8}))
 
 
-def ramp_mask(folder: Path) -> str:
-    """White on the right half, in a picture of twice the clip's height, which is cut as the clip would be."""
-    mask = np.zeros((2 * HEIGHT, WIDTH, 3), np.uint8)
-    mask[:, WIDTH // 2 :] = 255
-    write_png(folder / "mask.png", mask)
-    return str(folder / "mask.png")
-
-
 def test_smoothing_and_repeating_leave_alone_what_is_kept(
     bench: Bench, render: Callable[..., Image], tmp_path: Path
 ) -> None:
     picture = moving_clip(1, HEIGHT, WIDTH, seed=9)[0]
     write_png(tmp_path / "painted.png", picture)
-    keys: dict[str, Any] = {"mask": ramp_mask(tmp_path), "mask_feather": 0}
+    # A picture of twice the clip's height is cut as the clip would be.
+    keys: dict[str, Any] = {"mask": half_mask(tmp_path, 2 * HEIGHT, WIDTH), "mask_feather": 0}
     keys["keyframes"] = {"2": str(tmp_path / "painted.png")}
     for more in ({"post_smoother": "PySynthSmoother"}, {"skip_still": 200}):
         found = render(**keys, **more)
@@ -153,11 +139,11 @@ def test_a_masks_transparency_is_not_painted(bench: Bench, render: Callable[...,
     alpha[:, WIDTH // 2 :] = 255
     write_png(tmp_path / "cut_out.png", np.full((HEIGHT, WIDTH, 3), 255, np.uint8), alpha)
     cut_out = render(mask=str(tmp_path / "cut_out.png"))
-    assert np.array_equal(cut_out, render(mask=half_mask(tmp_path)))
+    assert np.array_equal(cut_out, render(mask=half_mask(tmp_path, HEIGHT, WIDTH)))
 
 
 def test_a_border_wider_than_the_picture(bench: Bench, render: Callable[..., Image], tmp_path: Path) -> None:
-    found = render(mask=half_mask(tmp_path), mask_feather=512)
+    found = render(mask=half_mask(tmp_path, HEIGHT, WIDTH), mask_feather=512)
     assert not close(found[:, :, 0], bench.frames[:, :, 0]), "even the side that is black hears of the other"
 
 
