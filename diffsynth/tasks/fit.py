@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from diffsynth.config.fields import local_path
 from diffsynth.errors import ModelError
 from diffsynth.sd import anatomy
-from diffsynth.sd.checkpoint import CheckpointRef
+from diffsynth.sd.checkpoint_ref import CheckpointRef
 from diffsynth.sd.folders import Settings, read_settings, require_weights
 from diffsynth.sd.layout import check_controlnet, check_vae, read_checkpoint
 from diffsynth.sd.lora_files import check_lora, family

@@ -1,22 +1,19 @@
 """Settings of a stylization that don't go together, and settings that say nothing."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from diffsynth.attention.patterns import PAINTED, REFERENCE
 from diffsynth.config import Contradiction
 from diffsynth.config.keyed import values
 from diffsynth.sd.prompt import overweight
 from diffsynth.tasks.prompts import caption_file, too_heavy
+from diffsynth.tasks.stylize_settings import StylizeSettings
 
 TRACKS = ("prompt", "negative_prompt", "guidance_scale", "seed_of_noise", "img2img_strength")
 """What can be said by frame, beside the weights of nets and LoRAs."""
 
-if TYPE_CHECKING:
-    from diffsynth.tasks.stylize import StylizeConfig
 
-
-def contradictions(config: "StylizeConfig") -> Iterator[Contradiction]:
+def contradictions(config: StylizeSettings) -> Iterator[Contradiction]:
     """What keeps a config from running."""
     yield from _of_the_pattern(config)
     yield from _of_partners(config)
@@ -24,7 +21,7 @@ def contradictions(config: "StylizeConfig") -> Iterator[Contradiction]:
     yield from _of_smoothing(config)
 
 
-def _of_the_pattern(config: "StylizeConfig") -> Iterator[Contradiction]:
+def _of_the_pattern(config: StylizeSettings) -> Iterator[Contradiction]:
     if 0 not in config.pattern():
         yield Contradiction(
             ("combine_pattern",),
@@ -47,7 +44,7 @@ def _of_the_pattern(config: "StylizeConfig") -> Iterator[Contradiction]:
         )
 
 
-def _of_partners(config: "StylizeConfig") -> Iterator[Contradiction]:
+def _of_partners(config: StylizeSettings) -> Iterator[Contradiction]:
     """Settings that want another one beside them, or none."""
     for part in filter(None, map(overweight, config.wording().all())):
         yield Contradiction(("prompt", "negative_prompt", "background_prompt"), too_heavy(part))
@@ -79,7 +76,7 @@ def _of_partners(config: "StylizeConfig") -> Iterator[Contradiction]:
         )
 
 
-def _of_components(config: "StylizeConfig") -> Iterator[Contradiction]:
+def _of_components(config: StylizeSettings) -> Iterator[Contradiction]:
     for index, net in enumerate(config.controlnets):
         yield from net.contradictions(f"controlnets[{index}]")
     for index, lora in enumerate(config.lora):
@@ -90,7 +87,7 @@ def _of_components(config: "StylizeConfig") -> Iterator[Contradiction]:
         yield from adapter.contradictions(f"ip_adapter[{index}]")
 
 
-def _of_smoothing(config: "StylizeConfig") -> Iterator[Contradiction]:
+def _of_smoothing(config: StylizeSettings) -> Iterator[Contradiction]:
     if config.extra_deflickering_range and config.post_smoother:
         yield Contradiction(
             ("extra_deflickering_range", "post_smoother"),
@@ -98,7 +95,7 @@ def _of_smoothing(config: "StylizeConfig") -> Iterator[Contradiction]:
         )
 
 
-def beyond(config: "StylizeConfig", frames: int | None) -> Iterator[str]:
+def beyond(config: StylizeSettings, frames: int | None) -> Iterator[str]:
     """Key frames that the clip doesn't reach."""
     if frames is None:
         return
@@ -115,7 +112,7 @@ def beyond(config: "StylizeConfig", frames: int | None) -> Iterator[str]:
         yield f'"keyframes" holds frame {late[0]}, but the clip has {frames} frames: a run would stop with an error.'
 
 
-def without_effect(config: "StylizeConfig") -> Iterator[str]:
+def without_effect(config: StylizeSettings) -> Iterator[str]:
     """Settings that say nothing beside the others."""
 
     def changed(name: str) -> bool:

@@ -16,7 +16,8 @@ from tiny import save_tiny_controlnet, save_tiny_sd, save_tiny_sd2, save_tiny_sd
 from diffsynth.errors import MissingFileError, ModelError
 from diffsynth.sd import vocabulary
 from diffsynth.sd.anatomy import text_settings, unet_settings, vae_settings
-from diffsynth.sd.checkpoint import CheckpointRef, open_checkpoint
+from diffsynth.sd.checkpoint import open_checkpoint
+from diffsynth.sd.checkpoint_ref import CheckpointRef
 from diffsynth.sd.layout import CheckpointLayout
 from diffsynth.sd.network_files import control_source, vae_source
 
