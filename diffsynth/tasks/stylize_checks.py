@@ -127,6 +127,9 @@ def without_effect(config: StylizeSettings) -> Iterator[str]:
         yield '"frames_reference" makes no difference: "combine_pattern" names none of them.'
     if changed("mask_feather") and config.mask is None:
         yield '"mask_feather" makes no difference without a "mask".'
+    moving = [name for name in TRACKS if isinstance(getattr(config, name), dict) and name != "seed_of_noise"]
+    if config.skip_still is not None and moving:
+        yield f'"skip_still" looks at the clip alone: where that stands still, so does "{moving[0]}" by frame.'
     if config.preview is not None and config.skip_still is not None:
         yield '"skip_still" makes no difference to a "preview".'
     if config.style_image is not None and not config.shuffles():

@@ -151,3 +151,28 @@ def test_a_preview_with_a_painted_frame_beyond_the_clip(render: Callable[..., Im
     write_png(tmp_path / "painted.png", moving_clip(1, HEIGHT, WIDTH)[0])
     with pytest.raises(ConfigError, match="holds frame 99, but the clip has 5 frames"):
         render(keyframes={"99": str(tmp_path / "painted.png")}, preview=2)
+
+
+def test_a_preview_with_everything_shows_the_painted_frames_next_to_its_own(
+    bench: Bench, render: Callable[..., Image], tmp_path: Path
+) -> None:
+    """Of five frames the third is previewed, with the painted ones before and after it, and not the first."""
+    pictures = moving_clip(3, HEIGHT, WIDTH, seed=9)
+    for number, picture in enumerate(pictures):
+        write_png(tmp_path / f"painted_{number}.png", picture)
+    (tmp_path / "masks").mkdir()
+    for frame in range(COUNT):
+        write_png(tmp_path / "masks" / f"{frame}.png", np.full((HEIGHT, WIDTH, 3), 255 * (frame != 2), np.uint8))
+    found = render(
+        preview=1,
+        keyframes={str(frame): str(tmp_path / f"painted_{k}.png") for k, frame in enumerate((0, 1, 4))},
+        mask=str(tmp_path / "masks"),
+        prompt=["a lake", "the oil"],
+        skip_still=0,
+        noise="warped",
+        feature_cache=2,
+        guidance_scale={"0": 2.0, "4": 8.0},
+        smoother="FastBlendSmoother",
+        post_smoother="PySynthSmoother",
+    )
+    assert np.array_equal(found, np.stack([pictures[1], bench.frames[2], pictures[2]]))
