@@ -75,7 +75,7 @@ class StylizeConfig(StylizeSettings):
         plain = super().predict()
         acting = [net for net in self.controlnets if net.counts]
         wanted = self._checkpoint()
-        fit.check(wanted, self.vae, acting, self.lora, self.textual_inversion, self.ip_adapter)
+        fit.check(wanted, self.vae, acting, self.lora, self.textual_inversion, self.ip_adapter, self.clip_skip)
         processors = [net.processor_config for net in acting if net.processor_config is not None]
         weights = [model for each in processors for model in each.models()]
         vae = (self.vae,) if self.vae else ()
