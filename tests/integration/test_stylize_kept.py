@@ -1,13 +1,12 @@
 """What of a clip is kept, whatever else is asked for: the outside of a mask, and frames that the user painted."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from stylizing import Bench, half_mask, moving_clip, psnr, run
+from stylizing import Bench, close, half_mask, moving_clip, psnr
 
 from diffsynth.errors import ConfigError
 from diffsynth.frames import Image
@@ -15,8 +14,7 @@ from diffsynth.images import write_png
 
 COUNT, HEIGHT, WIDTH = 5, 32, 48
 STEPS = 4
-LEVELS = 1
-"""Networks' last bits hang on what goes through them together; where a value lies between two levels, one flips."""
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture(scope="module")
@@ -24,25 +22,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench.make(tmp_path_factory.mktemp("bench"), COUNT, HEIGHT, WIDTH)
 
 
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIFFSYNTH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})  # threads that wait for a busy core take long
-
-
 @pytest.fixture
-def render(bench: Bench, tmp_path: Path) -> Callable[..., Image]:
-    made: list[Path] = []
-
-    def rendered(**keys: Any) -> Image:
-        made.append(tmp_path / f"out-{len(made)}")
-        return run(bench.config(str(made[-1]), **{"num_inference_steps": STEPS, **keys}))
-
-    return rendered
-
-
-def close(one: Image, other: Image) -> bool:
-    return bool(np.abs(one.astype(int) - other).max() <= LEVELS)
+def steps() -> int:
+    return STEPS
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
