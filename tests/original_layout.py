@@ -5,6 +5,7 @@ Names are built forward, from what each of that layout's numbered blocks holds, 
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import diffsynth  # noqa: F401 - its guard lets diffusers be imported beside a torchvision that doesn't fit torch
 
@@ -16,6 +17,19 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 Named = Iterator[tuple[str, Tensor]]
+XL_DENOISER: dict[str, Any] = {
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 10),
+    "attention_head_dim": (5, 10, 20),
+    "cross_attention_dim": 2048,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+"""What is published of XL's denoiser beside the defaults of its class."""
 
 
 def original_state(folder: Path, *, open_clip: bool = False) -> dict[str, Tensor]:

@@ -23,6 +23,9 @@ GREY_LEVELS = 0.05
 """Two orders of the same float32 sums differ in the last bits; where a value lies between two levels, one flips."""
 LEFT = {"frames", "video_output.mp4", "config.json", "run.json", "progress.jsonl", ".lock"}
 """What is there after a run."""
+LEFT_OF_PREVIEW = LEFT - {"video_output.mp4"} | {"preview.png"}
+LEVELS = 1
+"""Networks' last bits hang on what goes through them together; where a value lies between two levels, one flips."""
 PROMPT, NEGATIVE = "a snowy lake, white trees", "blurry"
 
 
@@ -92,6 +95,19 @@ def moving_clip(count: int, height: int, width: int, seed: int = 0) -> Image:
         left, top = (position * 3) % (width - 12), (position * 2) % (height - 12)
         clip[position, top : top + 12, left : left + 12] = [240, (40 + 10 * position) % 200, 90]
     return clip.astype(np.uint8)
+
+
+def half_mask(folder: Path, height: int, width: int) -> str:
+    """A picture that is white on the right."""
+    mask = np.zeros((height, width, 3), np.uint8)
+    mask[:, width // 2 :] = 255
+    write_png(folder / "mask.png", mask)
+    return str(folder / "mask.png")
+
+
+def close(one: Image, other: Image) -> bool:
+    """Two clips that are the same but for last bits."""
+    return bool(np.abs(one.astype(int) - other).max() <= LEVELS)
 
 
 def psnr(one: Image, other: Image) -> float:

@@ -90,16 +90,17 @@ def with_keyframes(pattern: Sequence[Entry], keyframes: Sequence[int]) -> tuple[
     )
 
 
-def renumbered(pattern: Sequence[Entry], place: Callable[[int], int]) -> tuple[Entry, ...]:
-    """The pattern with the numbers of its key frames changed."""
+def renumbered(pattern: Sequence[Entry], place: Callable[[int], int | None]) -> tuple[Entry, ...]:
+    """The pattern with the numbers of its key frames changed, and without those that have no place."""
     return tuple(_renumbered(entry, place) for entry in pattern)
 
 
-def _renumbered(entry: Entry, place: Callable[[int], int]) -> Entry:
+def _renumbered(entry: Entry, place: Callable[[int], int | None]) -> Entry:
     match = PAINTED.fullmatch(str(entry))
     if match is None or not match[2]:
         return entry
-    return f"keyframe_{match[1]}/{','.join(str(place(int(each))) for each in match[2].split(','))}"
+    places = [place(int(each)) for each in match[2].split(",")]
+    return f"keyframe_{match[1]}/{','.join(str(each) for each in places if each is not None)}"
 
 
 def _nearest_key(keys: Sequence[int], frame: int, *, before: bool) -> int:

@@ -202,6 +202,8 @@ def source(value: Any, base: Path) -> Any:
 def merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
     """`child` over `parent`: objects merge key by key, anything else is replaced.
 
+    Values by frame are one whole: key frames of both, mixed, would be a movement that nobody wrote.
+
     A child that names another smoother starts with that smoother's defaults, not with the settings of the parent's.
     """
     merged = dict(parent)
@@ -210,8 +212,16 @@ def merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]
             merged.pop(settings, None)
     for key, value in child.items():
         before = merged.get(key)
-        merged[key] = merge(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+        whole = is_by_frame(value)
+        merged[key] = (
+            merge(before, value) if isinstance(before, dict) and isinstance(value, dict) and not whole else value
+        )
     return merged
+
+
+def is_by_frame(value: Any) -> bool:
+    """Whether an object's keys are numbers of frames."""
+    return isinstance(value, dict) and bool(value) and all(key.isdecimal() for key in value)
 
 
 def apply(tree: dict[str, Any], overrides: Iterable[Override], base: Path) -> dict[str, Any]:
@@ -236,4 +246,5 @@ def _nest(tree: Any, keys: Sequence[str], value: Any, override: Override) -> Any
             changed = merge(tree[int(key)], changed)
         return [changed if index == int(key) else each for index, each in enumerate(tree)]
     below = tree.get(key) if isinstance(tree, dict) else None
-    return {key: _nest(below, rest, value, override)}
+    beside = tree if is_by_frame(tree) else {}
+    return {**beside, key: _nest(below, rest, value, override)}

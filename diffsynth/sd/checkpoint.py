@@ -1,41 +1,12 @@
 """A checkpoint, whichever way it is stored: what its parts are like, and the parts themselves."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from diffsynth.processors.pretrained import folder_identity as content_identity
-from diffsynth.sd.folders import Settings, checkpoint_folder, network_identity
+from diffsynth.sd.checkpoint_ref import CheckpointRef
+from diffsynth.sd.folders import checkpoint_folder, network_identity
 from diffsynth.sd.layout import CheckpointLayout, folder_identity, read_checkpoint
-
-PredictionName = Literal["auto", "epsilon", "v_prediction"]
-SpacingName = Literal["auto", "leading", "trailing", "linspace"]
-
-
-@dataclass(frozen=True)
-class CheckpointRef:
-    """What a config says about where a checkpoint is and how it is to be read."""
-
-    reference: str
-    config: str | None = None
-    """Where a single file's settings and vocabulary are."""
-    prediction: PredictionName = "auto"
-    spacing: SpacingName = "auto"
-    revision: str | None = None
-    variant: str | None = None
-
-    @property
-    def local(self) -> Path | None:
-        return Path(self.reference) if Path(self.reference).is_absolute() else None
-
-    @property
-    def is_file(self) -> bool:
-        return self.local is not None and self.local.is_file()
-
-    def scheduler(self, settings: Settings) -> Settings:
-        """The checkpoint's scheduler settings, with what the config says instead."""
-        said = {"prediction_type": self.prediction, "timestep_spacing": self.spacing}
-        return {**settings, **{key: value for key, value in said.items() if value != "auto"}}
 
 
 class Checkpoint(Protocol):

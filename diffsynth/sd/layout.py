@@ -157,6 +157,14 @@ def check_vae(vae: Settings, unet: Settings, where: Path, own: Settings | None =
         )
 
 
+def check_clip_skip(skip: int, layers: int) -> None:
+    """One layer of a text encoder must be left."""
+    if skip >= layers:
+        raise ModelError(
+            f'"clip_skip" is {skip}, but the text encoder has {layers} layers; at most {layers - 1} can be left out.'
+        )
+
+
 def is_t2i_adapter(net: Settings) -> bool:
     return net.get("_class_name") == "T2IAdapter"
 

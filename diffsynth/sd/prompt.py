@@ -15,6 +15,7 @@ Texts = tuple[tuple[str, ...], ...]
 
 NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*")
 LONGEST_NUMBER = 20
+GREATEST_WEIGHT = 10.0
 ESCAPED = re.compile(r"\\([()\\])")
 
 
@@ -46,6 +47,11 @@ def phrases(prompt: str) -> tuple[Phrase, ...]:
             start = place + 1
         place += 1
     return tuple(Phrase(ESCAPED.sub(r"\1", each.text), each.weight) for each in found) or (Phrase("", 1.0),)
+
+
+def overweight(prompt: str) -> str | None:
+    """The first part of a prompt that would drown all others, as `(photo: 1998)` does."""
+    return next((f"({each.text}:{each.weight:g})" for each in phrases(prompt) if each.weight > GREATEST_WEIGHT), None)
 
 
 def plain(prompt: str) -> str:

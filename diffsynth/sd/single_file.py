@@ -16,7 +16,7 @@ from diffsynth.identity import glance
 from diffsynth.sd import anatomy
 from diffsynth.sd.anatomy import text_settings, unet_settings, vae_settings
 from diffsynth.sd.blueprint import plain
-from diffsynth.sd.checkpoint import CheckpointRef
+from diffsynth.sd.checkpoint_ref import CheckpointRef
 from diffsynth.sd.folders import Settings, read_settings
 from diffsynth.sd.layout import CheckpointLayout, check_checkpoint
 from diffsynth.sd.load import filled, load_tokenizer

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffsynth.errors import ModelError
+from diffsynth.sd.layout import check_clip_skip
 from diffsynth.sd.prompt import Texts, phrases
 from diffsynth.tracks import Track
 
@@ -136,12 +136,7 @@ class Reading:
         return states.flatten(0, 1)[None].float().cpu()
 
     def _layer(self, hidden: Sequence[Tensor]) -> Tensor:
-        last = len(hidden) - 2  # before the first layer lies what goes into it
-        if self.skip > last:
-            raise ModelError(
-                f'"clip_skip" is {self.skip}, but the text encoder has {len(hidden) - 1} layers; at most {last} can be '
-                "left out."
-            )
+        check_clip_skip(self.skip, len(hidden) - 1)  # before the first layer lies what goes into it
         if self.layer is not None:
             return hidden[self.layer - self.skip]
         norm = getattr(self.encoder, "text_model", self.encoder).final_layer_norm

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from diffsynth.config.fields import local_path
 from diffsynth.errors import ModelError
 from diffsynth.sd import anatomy
-from diffsynth.sd.checkpoint import CheckpointRef
+from diffsynth.sd.checkpoint_ref import CheckpointRef
 from diffsynth.sd.folders import Settings, read_settings, require_weights
-from diffsynth.sd.layout import check_controlnet, check_vae, read_checkpoint
+from diffsynth.sd.layout import check_clip_skip, check_controlnet, check_vae, read_checkpoint
 from diffsynth.sd.lora_files import check_lora, family
 from diffsynth.sd.tensor_files import SAFE, TensorFile, read_header
 from diffsynth.sd.weight_files import weight_file
 from diffsynth.tasks.adapters import EMBEDDING_NAMES, IP_NAMES, LORA_NAMES, Brought, LoraConfig
 from diffsynth.tasks.controlnets import ControlNetConfig
+
+USUAL_LAYERS = 12
+"""What transformers takes where a text encoder's settings don't say it."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Base:
     unet: Settings
     vae: Settings
     text_widths: tuple[int, ...]
+    text_layers: tuple[int, ...]
 
 
 def check(
@@ -36,11 +40,14 @@ def check(
     loras: Sequence[LoraConfig],
     embeddings: Sequence[Brought],
     pictures: Sequence[Brought],
+    clip_skip: int,
 ) -> None:
     """Raise a `ModelError` for the first thing that doesn't fit."""
     base = base_of(wanted)
     if base is not None:
         check_networks(base, vae, [net.model_id for net in nets])
+        for layers in base.text_layers:
+            check_clip_skip(clip_skip, layers)
     check_loras(base, [each for each in loras if each.counts])
     check_embeddings(base, embeddings)
     check_pictures(base, pictures)
@@ -54,7 +61,8 @@ def base_of(wanted: CheckpointRef) -> Base | None:
     if place.is_dir():
         layout = read_checkpoint(place, wanted.variant)
         widths = tuple(int(each["hidden_size"]) for each in layout.text_encoders)
-        return Base(place.name, layout.unet, layout.vae, widths)
+        layers = tuple(int(each.get("num_hidden_layers", USUAL_LAYERS)) for each in layout.text_encoders)
+        return Base(place.name, layout.unet, layout.vae, widths, layers)
     if place.suffix != SAFE:
         return None
     file = read_header(place)
@@ -65,12 +73,13 @@ def base_of(wanted: CheckpointRef) -> Base | None:
         said = None if settings is None else settings / part / "config.json"
         return read_settings(said) if said is not None and said.is_file() else derived()
 
-    reads = [int(anatomy.text_settings(file.shapes, prefix)["hidden_size"]) for prefix in prefixes]
+    texts = [anatomy.text_settings(file.shapes, prefix) for prefix in prefixes]
     return Base(
         place.name,
         told("unet", lambda: anatomy.unet_settings(file.shapes)),
         told("vae", lambda: anatomy.vae_settings(file.shapes, xl=len(prefixes) == 2)),
-        tuple(reads),
+        tuple(int(each["hidden_size"]) for each in texts),
+        tuple(int(each["num_hidden_layers"]) for each in texts),
     )
 
 

@@ -1,7 +1,7 @@
 """What of a clip is kept: its background, frames that the user painted, frames that are not painted yet."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -35,6 +35,8 @@ class Mask:
     """Over how many pixels the border fades, half of them to each side."""
     shown: Sequence[int] | None = None
     """Where only some of those frames are rendered: which."""
+    _last: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    """The share that was asked for last: every step asks for that of a single picture, for every frame."""
 
     def among(self, shown: Sequence[int]) -> "Mask":
         """For a rendering of only these frames."""
@@ -44,6 +46,12 @@ class Mask:
         """(H, W) float32 from 0 to 1."""
         number = frame if self.shown is None else self.shown[frame]
         place = min(number, len(self.pictures) - 1)
+        if place not in self._last:
+            self._last.clear()
+            self._last[place] = self._read(place)
+        return self._last[place]
+
+    def _read(self, place: int) -> np.ndarray:
         picture = np.ascontiguousarray(self.pictures[place])
         grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32) / 255
         if self.pictures.has_alpha:

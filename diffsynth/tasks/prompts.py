@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag
 
 from diffsynth.config.keyed import BY_FRAME, BY_SHOT, STEADY, ByFrame, kind_of
 from diffsynth.errors import MediaError
-from diffsynth.sd.prompt import Texts
+from diffsynth.sd.prompt import GREATEST_WEIGHT, Texts, overweight
 from diffsynth.tracks import Track
 
 CAPTION = "{caption}"
@@ -88,7 +88,10 @@ def _by_shot(texts: tuple[str, ...], cuts: Sequence[int]) -> Track[str]:
 
 
 def caption_file(clip: Path) -> Path:
-    """Where the caption of a clip lies: beside a video or an image under its name, for a folder beside or in it."""
+    """Where the caption of a clip lies: beside a video or an image under its name, for a folder beside or in it, for a
+    glob of images among them."""
+    if not clip.exists():
+        return clip.parent / "caption.txt"
     beside = clip.with_name(f"{clip.name}.txt") if clip.is_dir() else clip.with_suffix(".txt")
     return clip / "caption.txt" if clip.is_dir() and not beside.is_file() else beside
 
@@ -101,5 +104,14 @@ def read_caption(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as problem:
         raise MediaError(f"{path}: this caption can't be read ({problem}). It must be a text in UTF-8.") from problem
     if not (found := " ".join(text.split())):
-        raise MediaError(f"{path}: this caption is empty.")
+        raise MediaError(f"{path}: this caption is empty. Write what the clip shows.")
+    if part := overweight(found):
+        raise MediaError(f"{path}: {too_heavy(part)}")
     return found
+
+
+def too_heavy(part: str) -> str:
+    return (
+        f'"{part}" would count more than {GREATEST_WEIGHT:g} times as much as the rest. Take a smaller weight, or '
+        "write \\( and \\) where the parentheses are just parentheses."
+    )

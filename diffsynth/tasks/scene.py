@@ -79,7 +79,8 @@ class Scene:
     def kept(self, feather: int, *, regional: bool) -> Kept:
         """What is not painted anew. `regional`: outside of the mask, another prompt is painted instead."""
         height, width = self.source.height, self.source.width
-        paths = {self._place(frame): path for frame, path in painted(self.inputs).items()}
+        places = {frame: self._place(frame) for frame in painted(self.inputs)}
+        paths = {place: painted(self.inputs)[frame] for frame, place in places.items() if place is not None}
         aspect = (self.asked.height, self.asked.width) if self.reader.geometry.mode == "crop" else None
         mask = None
         if "mask" in self.inputs:
@@ -89,15 +90,17 @@ class Scene:
         own = Painted(paths, height, width, aspect)
         return Kept(self.source, None if regional else mask, own, mask if regional else None)
 
-    def _place(self, frame: int) -> int:
-        """Where a frame of the clip stands among those that are rendered."""
+    def _place(self, frame: int) -> int | None:
+        """Where a frame of the clip stands among those that are rendered; None where it is not one of them."""
         place = frame if self.shown is None else self.shown.place(frame)
         count = len(self.asked) if self.shown is None else self.shown.count
-        if place is not None and place < len(self.asked) and frame < count:
+        if frame < count and (place is None or place < len(self.asked)):
             return place
-        raise ConfigError(
-            [f'"keyframes" holds frame {frame}, but the clip has {count} frames, counted from 0, as it is cut here.']
+        problem = (
+            f'"keyframes" holds frame {frame}, but the clip has {count} frames, counted from 0, as it is cut here. '
+            "Leave it out, or take a longer part of the clip."
         )
+        raise ConfigError([problem])
 
     def maps(self, control: Control, number: int) -> ClipMaps:
         """What a ControlNet looks at, at the size of the pictures."""

@@ -33,12 +33,15 @@ class Shown:
         return found if found < len(self.positions) and self.positions[found] == frame else None
 
 
-def spread(clip: Clip, count: int, too: Collection[int]) -> Shown:
-    """`count` frames evenly over a clip, and some others."""
+def spread(clip: Clip, count: int, beside: Collection[int]) -> Shown:
+    """`count` frames evenly over a clip, and of some others those before and after them."""
     frames = clip.expected_count
     if frames is None:
         raise MediaError(f"{clip.info.path}: doesn't say how long it is; set frame_maximum_count for a preview.")
-    return Shown(tuple(sorted({*too, *(key_frame(number, count, frames) for number in range(count))})), frames)
+    wanted = {key_frame(number, count, frames) for number in range(count)}
+    near = [max((each for each in beside if each <= frame), default=None) for frame in wanted]
+    near += [min((each for each in beside if each >= frame), default=None) for frame in wanted]
+    return Shown(tuple(sorted(wanted.union(each for each in near if each is not None))), frames)
 
 
 def shown_store(clip: Clip, shown: Shown, path: Path) -> FrameStore:

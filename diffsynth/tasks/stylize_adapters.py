@@ -50,8 +50,10 @@ class Adapters:
     def expanded(self, prompt: str) -> str:
         return expanded(prompt, self.embeddings)
 
-    def remarks(self, prompts: Sequence[str]) -> tuple[str, ...]:
-        return (*(each.remark for each in self.loras if each.remark), *unused(prompts, self.embeddings))
+    def remarks(self, prompts: Sequence[str] | None) -> tuple[str, ...]:
+        """What is without effect. None: not all of the prompts are known yet."""
+        words = [] if prompts is None else unused(prompts, self.embeddings)
+        return (*(each.remark for each in self.loras if each.remark), *words)
 
 
 def read_adapters(

@@ -1,21 +1,19 @@
 """Settings of a stylization that don't go together, and settings that say nothing."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from diffsynth.attention.patterns import PAINTED, REFERENCE
 from diffsynth.config import Contradiction
 from diffsynth.config.keyed import values
-from diffsynth.tasks.prompts import caption_file
+from diffsynth.sd.prompt import overweight
+from diffsynth.tasks.prompts import caption_file, too_heavy
+from diffsynth.tasks.stylize_settings import StylizeSettings
 
 TRACKS = ("prompt", "negative_prompt", "guidance_scale", "seed_of_noise", "img2img_strength")
 """What can be said by frame, beside the weights of nets and LoRAs."""
 
-if TYPE_CHECKING:
-    from diffsynth.tasks.stylize import StylizeConfig
 
-
-def contradictions(config: "StylizeConfig") -> Iterator[Contradiction]:
+def contradictions(config: StylizeSettings) -> Iterator[Contradiction]:
     """What keeps a config from running."""
     yield from _of_the_pattern(config)
     yield from _of_partners(config)
@@ -23,7 +21,7 @@ def contradictions(config: "StylizeConfig") -> Iterator[Contradiction]:
     yield from _of_smoothing(config)
 
 
-def _of_the_pattern(config: "StylizeConfig") -> Iterator[Contradiction]:
+def _of_the_pattern(config: StylizeSettings) -> Iterator[Contradiction]:
     if 0 not in config.pattern():
         yield Contradiction(
             ("combine_pattern",),
@@ -46,8 +44,10 @@ def _of_the_pattern(config: "StylizeConfig") -> Iterator[Contradiction]:
         )
 
 
-def _of_partners(config: "StylizeConfig") -> Iterator[Contradiction]:
+def _of_partners(config: StylizeSettings) -> Iterator[Contradiction]:
     """Settings that want another one beside them, or none."""
+    for part in filter(None, map(overweight, config.wording().all())):
+        yield Contradiction(("prompt", "negative_prompt", "background_prompt"), too_heavy(part))
     if config.background_prompt is not None and config.mask is None:
         yield Contradiction(
             ("background_prompt", "mask"), '"background_prompt" is painted outside of a "mask", which is not given.'
@@ -76,7 +76,7 @@ def _of_partners(config: "StylizeConfig") -> Iterator[Contradiction]:
         )
 
 
-def _of_components(config: "StylizeConfig") -> Iterator[Contradiction]:
+def _of_components(config: StylizeSettings) -> Iterator[Contradiction]:
     for index, net in enumerate(config.controlnets):
         yield from net.contradictions(f"controlnets[{index}]")
     for index, lora in enumerate(config.lora):
@@ -87,7 +87,7 @@ def _of_components(config: "StylizeConfig") -> Iterator[Contradiction]:
         yield from adapter.contradictions(f"ip_adapter[{index}]")
 
 
-def _of_smoothing(config: "StylizeConfig") -> Iterator[Contradiction]:
+def _of_smoothing(config: StylizeSettings) -> Iterator[Contradiction]:
     if config.extra_deflickering_range and config.post_smoother:
         yield Contradiction(
             ("extra_deflickering_range", "post_smoother"),
@@ -95,7 +95,7 @@ def _of_smoothing(config: "StylizeConfig") -> Iterator[Contradiction]:
         )
 
 
-def beyond(config: "StylizeConfig", frames: int | None) -> Iterator[str]:
+def beyond(config: StylizeSettings, frames: int | None) -> Iterator[str]:
     """Key frames that the clip doesn't reach."""
     if frames is None:
         return
@@ -112,7 +112,7 @@ def beyond(config: "StylizeConfig", frames: int | None) -> Iterator[str]:
         yield f'"keyframes" holds frame {late[0]}, but the clip has {frames} frames: a run would stop with an error.'
 
 
-def without_effect(config: "StylizeConfig") -> Iterator[str]:
+def without_effect(config: StylizeSettings) -> Iterator[str]:
     """Settings that say nothing beside the others."""
 
     def changed(name: str) -> bool:
@@ -127,6 +127,9 @@ def without_effect(config: "StylizeConfig") -> Iterator[str]:
         yield '"frames_reference" makes no difference: "combine_pattern" names none of them.'
     if changed("mask_feather") and config.mask is None:
         yield '"mask_feather" makes no difference without a "mask".'
+    moving = [name for name in TRACKS if isinstance(getattr(config, name), dict) and name != "seed_of_noise"]
+    if config.skip_still is not None and moving:
+        yield f'"skip_still" looks at the clip alone: where that stands still, so does "{moving[0]}" by frame.'
     if config.preview is not None and config.skip_still is not None:
         yield '"skip_still" makes no difference to a "preview".'
     if config.style_image is not None and not config.shuffles():

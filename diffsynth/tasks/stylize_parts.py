@@ -11,7 +11,8 @@ from diffsynth.diffusion.schedule import Schedule, SchedulerName, schedule
 from diffsynth.processors.base import Processor
 from diffsynth.processors.shuffle import ControlnetImageProcessorShuffleConfig
 from diffsynth.runtime import Runtime, one_thread
-from diffsynth.sd.checkpoint import Checkpoint, CheckpointRef, open_checkpoint
+from diffsynth.sd.checkpoint import Checkpoint, open_checkpoint
+from diffsynth.sd.checkpoint_ref import CheckpointRef
 from diffsynth.sd.control import Branch, ControlBranch
 from diffsynth.sd.ip_adapter import layer_tokens
 from diffsynth.sd.layout import XL, is_t2i_adapter, kind
@@ -203,7 +204,7 @@ def load_model(wanted: Wanted, runtime: Runtime) -> tuple[Model, tuple[Control, 
         steps,
         vae_content,
         identities,
-        adapters.remarks(wanted.wording.all()),
+        adapters.remarks(None if wanted.wording.captioned else wanted.wording.all()),
     )
     return model, controls
 

@@ -101,6 +101,13 @@ def test_what_is_for_xl_beside_the_first_generation(bench: Bench, checked: Check
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("model", ["model", "model.safetensors"])
+def test_more_layers_left_out_than_there_are(bench: Bench, checked: Check, model: str) -> None:
+    done = checked(model_id=str(bench.folder / model), clip_skip=2)
+    assert done.returncode == 2
+    assert '"clip_skip" is 2, but the text encoder has 2 layers; at most 1 can be left out' in done.stderr
+
+
 def test_a_t2i_adapter_and_an_autoencoder_of_another_family(bench: Bench, checked: Check, tmp_path: Path) -> None:
     nets = [{"model_id": str(bench.folder / "xl_t2i"), "processor": "tile"}]
     assert "another denoiser" in checked(controlnets=nets).stderr

@@ -1,6 +1,5 @@
 """What changes over a clip, what is kept of it, and what saves time."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stylizing import Bench, moving_clip, psnr, run, written
+from stylizing import Bench, close, moving_clip, psnr, run, written
 
 from diffsynth.errors import ConfigError, MediaError
 from diffsynth.frames import Image
@@ -16,8 +15,7 @@ from diffsynth.images import write_png
 
 COUNT, HEIGHT, WIDTH = 5, 32, 48
 STEPS = 4
-LEVELS = 1
-"""Networks' last bits hang on what goes through them together; where a value lies between two levels, one flips."""
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture(scope="module")
@@ -25,25 +23,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench.make(tmp_path_factory.mktemp("bench"), COUNT, HEIGHT, WIDTH)
 
 
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIFFSYNTH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})  # threads that wait for a busy core take long
-
-
 @pytest.fixture
-def render(bench: Bench, tmp_path: Path) -> Callable[..., Image]:
-    made: list[Path] = []
-
-    def rendered(**keys: Any) -> Image:
-        made.append(tmp_path / f"out-{len(made)}")
-        return run(bench.config(str(made[-1]), **{"num_inference_steps": STEPS, **keys}))
-
-    return rendered
-
-
-def close(one: Image, other: Image) -> bool:
-    return bool(np.abs(one.astype(int) - other).max() <= LEVELS)
+def steps() -> int:
+    return STEPS
 
 
 ALONE: dict[str, Any] = {"combine_pattern": "self"}
@@ -171,6 +153,8 @@ def test_compiled_networks_paint_the_same(render: Callable[..., Image]) -> None:
         ({"guidance_scale": {"7": 2, "07": 3}}, "must be the number of a frame in quotes"),
         ({"guidance_scale": {"9" * 5000: 2}}, "must be the number of a frame in quotes"),
         ({"prompt": []}, "must not be empty"),
+        ({"prompt": "a lake (photo: 1998)"}, r'"\(photo: ?1998\)" would count more than 10 times'),
+        ({"negative_prompt": {"0": "((a:5) b:3)"}}, "would count more than 10 times"),
         ({"negative_prompt": ["a", "b"]}, "must be text"),
         ({"seed_of_noise": {"0": 1, "4": 2}, "noise": "warped"}, "carries one noise"),
         ({"combine_pattern": [0, "keyframe_before"]}, '"keyframes" is empty'),

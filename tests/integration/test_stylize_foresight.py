@@ -83,6 +83,10 @@ PICTURE = "a picture"
             {"keyframes": {"0": PICTURE, "7": PICTURE}},
             '"keyframes" holds frame 7, but the clip has 4 frames: a run would stop with an error.',
         ),
+        (
+            {"skip_still": 0, "prompt": {"0": "spring", "3": "winter"}},
+            '"skip_still" looks at the clip alone: where that stands still, so does "prompt" by frame.',
+        ),
         ({"skip_still": 0, "preview": 2}, '"skip_still" makes no difference to a "preview".'),
         ({"style_image": PICTURE}, '"style_image" makes no difference: no ControlNet has the shuffle processor.'),
     ],

@@ -340,6 +340,18 @@ def test_environment_variables_and_home(folder: Path, monkeypatch: pytest.Monkey
     assert (loaded.input_video, loaded.output_path) == (folder / "clip.mp4", folder / "out")
 
 
+def test_values_by_frame_are_inherited_or_replaced_whole(folder: Path) -> None:
+    write(folder, minimal(prompt={"0": "spring", "48": "winter"}, guidance_scale={"0": 5, "9": 7}), "base.json")
+    child = {"extends": "base.json", "prompt": {"0": "summer"}}
+    loaded = load(folder, child, "guidance_scale.9=8")
+    assert isinstance(loaded, StylizeConfig)
+    assert loaded.prompt == {0: "summer"}
+    assert loaded.guidance_scale == {0: 5, 9: 8}, "one key frame of the command line"
+    whole = load(folder, child, 'guidance_scale={"3": 2}')
+    assert isinstance(whole, StylizeConfig)
+    assert whole.guidance_scale == {3: 2}
+
+
 def test_extends_knows_variables(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASES", str(folder))
     write(folder, minimal(prompt="autumn"), "base.json")

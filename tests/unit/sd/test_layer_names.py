@@ -3,22 +3,11 @@
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from original_layout import XL_DENOISER
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from diffsynth.sd.layer_names import layer_names
 
-XL = {
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
 EXPECTED = {
     "sd1": {
         "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q": (
@@ -64,7 +53,10 @@ def test_published_names(kind: str) -> None:
     config.num_hidden_layers = 32
     with torch.device("meta"):
         plain = {"cross_attention_dim": 768, "attention_head_dim": 8}
-        parts = {"unet": UNet2DConditionModel(**(XL if kind == "xl" else plain)), "text_encoder": CLIPTextModel(config)}
+        parts = {
+            "unet": UNet2DConditionModel(**(XL_DENOISER if kind == "xl" else plain)),
+            "text_encoder": CLIPTextModel(config),
+        }
         if kind == "xl":
             parts["text_encoder_2"] = CLIPTextModelWithProjection(config)
     found: dict[str, tuple[str, str]] = {}

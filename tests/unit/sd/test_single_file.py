@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
-from original_layout import _under, controlnet_named, original_state, save_original, unet_named, vae_named
+from original_layout import XL_DENOISER, _under, controlnet_named, original_state, save_original, unet_named, vae_named
 from safetensors.torch import save_file
 from tiny import save_tiny_controlnet, save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
 
 from diffsynth.errors import MissingFileError, ModelError
 from diffsynth.sd import vocabulary
 from diffsynth.sd.anatomy import text_settings, unet_settings, vae_settings
-from diffsynth.sd.checkpoint import CheckpointRef, open_checkpoint
+from diffsynth.sd.checkpoint import open_checkpoint
+from diffsynth.sd.checkpoint_ref import CheckpointRef
 from diffsynth.sd.layout import CheckpointLayout
 from diffsynth.sd.network_files import control_source, vae_source
 
@@ -71,18 +72,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "attention_head_dim": (5, 10, 20, 20),
         "use_linear_projection": True,
     },
-    "Stable Diffusion XL": {
-        "block_out_channels": (320, 640, 1280),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "transformer_layers_per_block": (1, 2, 10),
-        "attention_head_dim": (5, 10, 20),
-        "cross_attention_dim": 2048,
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 2816,
-    },
+    "Stable Diffusion XL": XL_DENOISER,
 }
 """What is published of the denoisers beside the defaults of their class."""
 
