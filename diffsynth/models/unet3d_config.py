@@ -10,6 +10,7 @@ from diffsynth.errors import ModelError
 from diffsynth.models.base import Condition, VideoShape
 
 if TYPE_CHECKING:
+    from diffsynth.models.unet3d import Unet3D
     from diffsynth.models.video_unet import VideoUnet
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
@@ -57,6 +58,21 @@ class Unet3DConfig(ConfigModel):
             raise PydanticCustomError("problem", "{sentence}", {"sentence": sentence})
         return self
 
+    @classmethod
+    def of(cls, network: "Unet3D") -> "Unet3DConfig":
+        """What would build such a network."""
+        return cls(
+            dim=network.dim,
+            dim_mults=network.dim_mults,
+            attn_heads=network.attn_heads,
+            attn_dim_head=network.attn_dim_head,
+            init_dim=network.init_dim,
+            init_kernel_size=network.init_kernel_size,
+            use_sparse_linear_attn=network.use_sparse_linear_attn,
+            resnet_groups=network.resnet_groups,
+            skip_from=network.skip_from,
+        )
+
     def told_width(self, condition: Condition) -> int | None:
         """The width of the vector that the network is told."""
         if condition.kind == "none":
@@ -70,15 +86,22 @@ class Unet3DConfig(ConfigModel):
                 f'"backbone.dim_mults" has {len(self.dim_mults)} levels, which need frames whose sides are multiples '
                 f"of {halved}; they are {shape.width}×{shape.height}. Use fewer levels or other frames."
             )
-        from diffsynth.models.unet3d import Unet3D
         from diffsynth.models.video_unet import VideoUnet
 
-        network = Unet3D(
+        out = shape.channels * (2 if learned_sigma else 1)
+        network = self.network(shape.channels, out, self.told_width(condition))
+        return VideoUnet(network, shape, condition, pooling=self.text_pooling, clock=self.clock)
+
+    def network(self, channels: int, out: int, told: int | None) -> "Unet3D":
+        """The network alone, which is told a vector of width `told`."""
+        from diffsynth.models.unet3d import Unet3D
+
+        return Unet3D(
             self.dim,
-            self.told_width(condition),
-            shape.channels * (2 if learned_sigma else 1),
+            told,
+            out,
             self.dim_mults,
-            shape.channels,
+            channels,
             self.attn_heads,
             self.attn_dim_head,
             init_dim=self.init_dim,
@@ -87,4 +110,3 @@ class Unet3DConfig(ConfigModel):
             resnet_groups=self.resnet_groups,
             skip_from=self.skip_from,
         )
-        return VideoUnet(network, shape, condition, pooling=self.text_pooling, clock=self.clock)
