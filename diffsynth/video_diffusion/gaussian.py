@@ -143,7 +143,7 @@ class GaussianDiffusion(nn.Module):
         told = self.told(cond)
         count = batch_size if told is None else len(told)
         size = (count, self.num_frames, self.channels, self.image_size, self.image_size)
-        x = torch.randn(size, device=self.device)
+        x = torch.randn(size, device=self.device, dtype=next(self.denoise_fn.parameters()).dtype)
         return (self._down(x, self.num_timesteps - 1, told, cond_scale).transpose(1, 2) + 1) / 2
 
     @torch.inference_mode()

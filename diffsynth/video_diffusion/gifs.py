@@ -2,11 +2,12 @@
 
 import struct
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from diffsynth.errors import MediaError, MissingFileError
-from diffsynth.training.data.files import FileClips, FolderConfig
+from diffsynth.training.data.files import FileClips
+from diffsynth.training.data.listing import Listed, clips_below
+from diffsynth.training.data.window import View, Window
 
 SHOWN = 3
 HEADER = 10
@@ -19,29 +20,19 @@ def gif_clips(folder: Path, side: int, frames: int, channels: int, *, captions: 
         raise MediaError(f"GIFs are read as grey (1) or colour (3), not with {channels} channels.")
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: is no folder. Name the one that holds the GIFs to learn from.")
-    config = FolderConfig(
-        path=folder,
-        size=(side, side),
-        frames=frames,
-        frame_channels=1 if channels == 1 else 3,
-        interval=1,
-        short="black",
-        from_start=True,
-        captions=captions,
-    )
-    clips = config.build()
-    gifs = tuple(each for each in clips.listing if each.path.suffix.lower() == ".gif")
+    clips = list(clips_below(folder))
+    gifs = [each for each in clips if each.suffix.lower() == ".gif"]
     if not gifs:
-        there = f" It holds {len(clips.listing)} clips of other kinds." if clips.listing else ""
+        there = f" It holds {len(clips)} clips of other kinds." if clips else ""
         raise MediaError(
             f"{folder}: holds no .gif, in it or below.{there} Other videos are read by the task `train` "
             '("dataset": {"type": "folder"}).'
         )
-    paths = [each.path for each in gifs]
-    _require_size(paths, side)
+    _require_size(gifs, side)
     if captions:
-        _require_captions(paths)
-    return replace(clips, listing=gifs)
+        _require_captions(gifs)
+    listing = tuple(Listed(each, str(each.relative_to(folder))) for each in gifs)
+    return FileClips(listing, Window(frames, 1, "black", from_start=True), View(side, side, channels), captions)
 
 
 def _require_size(paths: Sequence[Path], side: int) -> None:

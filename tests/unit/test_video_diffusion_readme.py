@@ -1,30 +1,13 @@
 """Each snippet of the published package's README, with a smaller network and fewer steps and nothing else changed."""
 
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_bert import save_tiny_bert
+from tiny_gifs import write_gifs
 
-from diffsynth.video.options import VideoOptions
-from diffsynth.video.write import write_video
 from diffsynth.video_diffusion import GaussianDiffusion, Trainer, Unet3D
-
-
-def write_gifs(folder: Path, count: int, side: int, frames: int, captions: bool = False) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        pictures = torch.randint(256, (frames, side, side, 3), generator=torch.Generator().manual_seed(number))
-        write_video(
-            folder / f"clip{number}.gif",
-            [each.byte().numpy() for each in pictures],
-            fps=Fraction(8),
-            options=VideoOptions("gif", audio=False),
-        )
-        if captions:
-            (folder / f"clip{number}.txt").write_text("a blue whale")
-    return folder
 
 
 def test_videos_of_nothing_said() -> None:
