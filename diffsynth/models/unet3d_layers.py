@@ -48,7 +48,8 @@ class PlaceNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(channels, 1, 1, 1))
 
     def over(self, x: Tensor, frames: int) -> Tensor:
-        return functional.normalize(x, dim=1) * (self.gamma[:, 0] * len(self.gamma) ** 0.5)
+        out: Tensor = functional.normalize(x, dim=1) * (self.gamma[:, 0] * len(self.gamma) ** 0.5)
+        return out
 
 
 class VideoNorm(nn.GroupNorm):

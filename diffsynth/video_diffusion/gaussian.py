@@ -209,4 +209,4 @@ class GaussianDiffusion(nn.Module):
             )
         for name in [each for each in state_dict if each.startswith(prefix) and "." not in each[len(prefix) :]]:
             del state_dict[name]
-        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *rest)
