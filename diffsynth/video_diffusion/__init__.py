@@ -5,7 +5,7 @@ A thin face: the network, the noise, the solvers, the reader and the training lo
 """
 
 from diffsynth.models.unet3d import Unet3D
-from diffsynth.video_diffusion.gaussian import BERT, GaussianDiffusion
+from diffsynth.video_diffusion.gaussian import GaussianDiffusion
 from diffsynth.video_diffusion.trainer import Trainer
 
-__all__ = ["BERT", "GaussianDiffusion", "Trainer", "Unet3D"]
+__all__ = ["GaussianDiffusion", "Trainer", "Unet3D"]
