@@ -119,6 +119,23 @@ def _parser(program: str) -> argparse.ArgumentParser:
         )
     )
 
+    foreign = subparsers.add_parser(
+        "import",
+        help="convert a checkpoint or config of another system",
+        description="Convert a file of another system: a checkpoint to safetensors with the model's config inside, a "
+        "config to JSON. What kind of file it is, is told from what is in it; no code in it is run.",
+    )
+    foreign.add_argument("file", type=Path, metavar="FILE", help="the checkpoint or config")
+    foreign.add_argument("--output", type=Path, metavar="PATH", help="the result (default: beside the file)")
+    foreign.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="what the file doesn't tell: --set size=64"
+    )
+    foreign.set_defaults(
+        command=lambda options, console: commands.import_foreign(
+            options.file, options.output, _request(options).overrides, console
+        )
+    )
+
     info = subparsers.add_parser("info", help="say what a video holds")
     info.add_argument("video", help="a video, a folder of images, a glob of images, or one image")
     info.add_argument("--json", action="store_true", help="print one JSON object")

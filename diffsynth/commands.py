@@ -179,6 +179,17 @@ def preview_conditions(request: Request, runtime: Runtime, console: Console, she
     return EXIT_DONE
 
 
+def import_foreign(file: Path, output: Path | None, overrides: Sequence[config.Override], console: Console) -> int:
+    """Convert a checkpoint or config of another system."""
+    from diffsynth.imports import import_file
+
+    found = import_file(file, output, overrides)
+    for line in found.words:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{found.path}: written", highlight=False, markup=False, soft_wrap=True)
+    return EXIT_DONE
+
+
 def info(video: str, console: Console, *, as_json: bool) -> int:
     """What a clip holds: size, rate, frames, codec, sound."""
     from diffsynth.video.clip import open_clip

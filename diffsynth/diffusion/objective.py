@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from diffsynth.diffusion.process import Objective
 
 Target = Literal["epsilon", "v", "x0", "flow"]
+Loss = Literal["l2", "l1"]
 SolverName = Literal["ddpm", "ddim", "euler", "heun", "dpmpp_2m", "unipc"]
 SOLVERS = get_args(SolverName)
 
@@ -20,6 +21,8 @@ class DiffusionConfig(ConfigModel):
 
     objective: Target = "epsilon"
     """What the network answers: the noise, the velocity, the video, or flow's direction from video to noise."""
+    loss: Loss = "l2"
+    """Whether errors count by their square (`l2`) or their size (`l1`)."""
     beta_schedule: Literal["linear", "cosine"] = "linear"
     """How noise grows with time; `flow` has its own straight path."""
     train_steps: Annotated[int, Field(ge=1, le=100_000)] = 1000
@@ -51,6 +54,6 @@ class DiffusionConfig(ConfigModel):
         from diffsynth.diffusion.process import Objective
 
         if self.objective == "flow":
-            return Objective("flow", Flow(self.flow_time, self.shift), min_snr=self.min_snr)
+            return Objective("flow", Flow(self.flow_time, self.shift), min_snr=self.min_snr, error=self.loss)
         path = Discrete.of(self.beta_schedule, self.train_steps)
-        return Objective(self.objective, path, self.learned_sigma, self.min_snr)
+        return Objective(self.objective, path, self.learned_sigma, self.min_snr, self.loss)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diffsynth.diffusion.ancestral import NATS_PER_BIT, Posterior, divergence, picture_cost
-from diffsynth.diffusion.objective import SOLVERS, SolverName, Target
+from diffsynth.diffusion.objective import SOLVERS, Loss, SolverName, Target
 from diffsynth.diffusion.paths import Discrete, Drawn, Level, NoisePath, asked, meant, min_snr_weight
 from diffsynth.diffusion.schedule import Step
 from diffsynth.diffusion.solvers import begin
@@ -40,6 +40,7 @@ class Objective:
     path: NoisePath
     learned_range: bool = False
     min_snr: float | None = None
+    error: Loss = "l2"
 
     def loss(self, answer: Answer, clean: Tensor, u: Tensor, noise: Tensor) -> Tensor:
         """(B): each video's own, for its time u in [0, 1) and its noise."""
@@ -47,7 +48,8 @@ class Objective:
         alpha, sigma = _beside(drawn.alpha, clean), _beside(drawn.sigma, clean)
         x = alpha * clean + sigma * noise
         said, spread = self.split(answer(x, drawn.timestep).to(clean.dtype))
-        error = _mean((said - asked(self.target, clean, noise, alpha, sigma)).square())
+        off = said - asked(self.target, clean, noise, alpha, sigma)
+        error = _mean(off.abs() if self.error == "l1" else off.square())
         if self.min_snr is not None:
             error = error * min_snr_weight(self.target, drawn.alpha, drawn.sigma, self.min_snr)
         if spread is None:
@@ -84,16 +86,18 @@ class Objective:
         each_step: EachStep | None = None,
         *,
         clip_denoised: bool = False,
+        dynamic_threshold: float | None = None,
     ) -> Tensor:
         """Videos from noise in so many steps. `noise_at` is asked by `ddpm` alone.
 
-        `clip_denoised` holds the video that each step aims at within [-1, 1]: for pixels.
+        `clip_denoised` holds the video that each step aims at within [-1, 1]: for pixels. With `dynamic_threshold`,
+        a share of each video's values, it is held within what that share doesn't exceed, and scaled to [-1, 1]:
+        strong guidance then doesn't saturate ("Photorealistic Text-to-Image Diffusion Models …").
         """
         if solver not in SOLVERS:
             raise ConfigError([f'"solver" is "{solver}"; known are {", ".join(SOLVERS)}.'])
-        walk = Walk(
-            self, answer, self.path.levels(steps, multistep=solver in MULTISTEP), each_step or _nobody, clip_denoised
-        )
+        levels = self.path.levels(steps, multistep=solver in MULTISTEP)
+        walk = Walk(self, answer, levels, each_step or _nobody, clip_denoised, dynamic_threshold)
         if solver == "ddpm":
             if noise_at is None:
                 raise ConfigError(['"solver" is "ddpm", which adds noise at every step, but none was given.'])
@@ -110,6 +114,7 @@ class Walk:
     levels: list[Level]
     each_step: EachStep
     clip: bool
+    threshold: float | None = None
 
     @property
     def steps(self) -> list[Step]:
@@ -169,7 +174,15 @@ class Walk:
         t = torch.full((len(x),), level.timestep, dtype=torch.float32, device=x.device)
         said, spread = self.objective.split(self.answer(x, t).to(x.dtype))
         clean = meant(self.objective.target, x, said, level.alpha, level.sigma)
+        if self.threshold is not None:
+            return thresholded(clean, self.threshold), spread
         return (clean.clamp(-1, 1) if self.clip else clean), spread
+
+
+def thresholded(clean: Tensor, share: float) -> Tensor:
+    """Each video held within the size that `share` of its values don't exceed, and scaled to [-1, 1] by it."""
+    most = _beside(clean.flatten(1).abs().quantile(share, 1).clamp(min=1), clean)
+    return clean.clamp(-most, most) / most
 
 
 def _beside(values: Tensor, like: Tensor) -> Tensor:

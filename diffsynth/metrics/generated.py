@@ -12,6 +12,7 @@ from diffsynth.errors import MediaError
 from diffsynth.metrics.digit_templates import digit_of
 from diffsynth.metrics.frechet import frechet_distance
 from diffsynth.metrics.motion import SPEEDS, apart, changes, histogram
+from diffsynth.metrics.moving_blob import is_moving_shape
 from diffsynth.metrics.nearest import nearest
 from diffsynth.runtime import Runtime, numpy_generator
 from diffsynth.training.samples import Videos
@@ -50,6 +51,8 @@ def measured(name: str, compared: Compared, seed: int, i3d: Path | None, runtime
             return fvd(compared, i3d, runtime)
         case "digit_accuracy":
             return digit_accuracy(compared)
+        case "moving_shapes":
+            return moving_shapes(compared, seed)
         case "motion_histogram":
             return motion(compared, seed)
         case _:
@@ -105,6 +108,25 @@ def digit_accuracy(compared: Compared) -> dict[str, Any]:
         for digit in sorted({label for label in compared.labels if label is not None})
     }
     return {"value": float(np.mean(right)), "by_digit": by_digit, "seen": seen}
+
+
+def moving_shapes(compared: Compared, seed: int) -> dict[str, Any]:
+    """How many videos show one connected shape of one colour on a way without jumps, in all frames."""
+
+    def share(videos: Sequence[Pixels]) -> float:
+        return float(np.mean([is_moving_shape(each) for each in videos]))
+
+    return {
+        "value": share(compared.samples),
+        "of_noise": share(compared.noise(seed)),
+        "of_unseen_clips": share(compared.held_back),
+        "of_samples_with_frames_in_any_order": share(shuffled(compared.samples, seed)),
+    }
+
+
+def shuffled(videos: Sequence[Pixels], seed: int) -> list[Pixels]:
+    chance = numpy_generator(seed, "shuffled frames")
+    return [each[chance.permutation(len(each))] for each in videos]
 
 
 def motion(compared: Compared, seed: int) -> dict[str, Any]:

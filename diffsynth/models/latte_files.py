@@ -1,27 +1,24 @@
 """Published Latte checkpoints: which network a file of weights is of, and whether it is whole."""
 
 import math
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from diffsynth.errors import MissingFileError, ModelError
+from diffsynth.errors import ModelError
 from diffsynth.models.base import Condition, VideoShape
 from diffsynth.models.latte import Latte
 from diffsynth.models.latte_config import SIZES, LatteConfig
+from diffsynth.models.weight_files import differing, read_tree, some
 
 HEADS = {hidden: heads for hidden, _, heads in SIZES.values()}
 PARTS = ("ema", "model")
 """What a published file holds, the better first."""
 MARKS = ("x_embedder.proj.weight", "pos_embed", "temp_embed", "blocks.0.attn.qkv.weight", "final_layer.linear.weight")
 """The weights that tell a network's numbers."""
-SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def read_latte(path: Path, heads: int | None = None) -> PublishedLatte:
     missing = [name for name in MARKS if name not in weights]
     if missing:
         raise ModelError(
-            f"{path}: is no Latte checkpoint: it has no {_some(missing)}. It holds {_some(sorted(weights))}. "
+            f"{path}: is no Latte checkpoint: it has no {some(missing)}. It holds {some(sorted(weights))}. "
             "Is it another model's?"
         )
     found = _described(path, weights, heads)
@@ -64,32 +61,8 @@ def read_latte(path: Path, heads: int | None = None) -> PublishedLatte:
     return found
 
 
-def differing(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """In which weights two networks differ, in words; nothing where they agree in all names and shapes."""
-    missing = [name for name in expected if name not in found]
-    unknown = [name for name in found if name not in expected]
-    shapes = [
-        f"{name} is {tuple(found[name].shape)} instead of {tuple(each.shape)}"
-        for name, each in expected.items()
-        if name in found and found[name].shape != each.shape
-    ]
-    told = (("it lacks", missing), ("it has", unknown), ("", shapes))
-    return [f"{words} {_some(names)}".strip() for words, names in told if names]
-
-
 def _weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise MissingFileError(f"{path}: was not found. Name a .pt or .safetensors file of weights.")
-    try:
-        if path.suffix == ".safetensors":
-            tree: object = load_file(path)
-        else:
-            tree = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as problem:
-        raise ModelError(
-            f"{path}: doesn't load as weights ({(str(problem) or type(problem).__name__).splitlines()[0][:200]}). "
-            "Only tensors are read, never code. Is the download complete?"
-        ) from problem
+    tree = read_tree(path)
     if isinstance(tree, dict):
         tree = next((tree[part] for part in PARTS if isinstance(tree.get(part), dict)), tree)
     if not isinstance(tree, dict) or not all(isinstance(each, Tensor) for each in tree.values()):
@@ -123,7 +96,3 @@ def _condition(weights: Mapping[str, Tensor]) -> Condition:
         return Condition("class", num_classes=len(labels) - 1)
     words = weights.get("text_embedding_projection.1.weight")
     return Condition() if words is None else Condition("text", text_dim=int(words.shape[1]))
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

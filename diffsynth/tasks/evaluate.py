@@ -15,9 +15,12 @@ from diffsynth.runtime import Runtime
 from diffsynth.tasks.base import Prediction, Runnable, Task
 from diffsynth.training.data import DatasetConfig
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
+from diffsynth.training.data.moving_shapes import MovingShapesConfig
 
 RESULT = "evaluation.json"
-MetricName = Literal["frechet_random_conv3d", "fvd", "digit_accuracy", "motion_histogram", "nearest_clip"]
+MetricName = Literal[
+    "frechet_random_conv3d", "fvd", "digit_accuracy", "moving_shapes", "motion_histogram", "nearest_clip"
+]
 
 
 class EvaluateConfig(Runnable):
@@ -37,7 +40,8 @@ class EvaluateConfig(Runnable):
         "motion_histogram",
         "nearest_clip",
     )
-    """What to measure. `fvd` needs `i3d`; `digit_accuracy` is for `moving_digits`."""
+    """What to measure. `fvd` needs `i3d`; `digit_accuracy` is for `moving_digits`, `moving_shapes` for the set of that
+    name in colour."""
     num_samples: Annotated[int, Field(ge=2)] | None = None
     """The most samples to measure, from the first on; left out, all."""
     num_reference: Annotated[int, Field(ge=4, le=1_000_000)] = 1000
@@ -61,6 +65,14 @@ class EvaluateConfig(Runnable):
             yield Contradiction(
                 ("metrics", "dataset"),
                 '"digit_accuracy" tells drawn digits: it is for "dataset": "moving_digits" only.',
+            )
+
+        if "moving_shapes" in self.metrics and not (
+            isinstance(self.dataset, MovingShapesConfig) and self.dataset.frame_channels == 3
+        ):
+            yield Contradiction(
+                ("metrics", "dataset"),
+                '"moving_shapes" tells coloured shapes: it is for "dataset": "moving_shapes" with 3 "frame_channels".',
             )
 
     def inputs(self) -> dict[str, Path]:

@@ -90,6 +90,9 @@ class SampleConfig(Runnable):
     """Guidance by class or text; 1: none. Left out: 1, and 7.5 for a `LattePipeline`."""
     solver: SolverName | None = None
     """Left out: `euler` for flow matching, else `ddim`."""
+    dynamic_threshold: Annotated[float, Field(gt=0, le=1, strict=False)] | None = None
+    """For pixels: what each step aims at is held within the size that this share of its values don't exceed, and scaled
+    back to it; 0.9 is usual. Strong guidance then doesn't saturate. Left out: values are cut."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     """What networks compute in."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -171,7 +174,9 @@ class SampleConfig(Runnable):
         if self.is_pipeline:
             return Sample(self, self._pipeline_drawer(runtime), self.wishes(None), runtime)
         scale = 1.0 if self.cfg_scale is None else self.cfg_scale
-        plan = SamplePlan(self.steps, self.seed, scale, self.solver, precision=self.precision)
+        plan = SamplePlan(
+            self.steps, self.seed, scale, self.solver, precision=self.precision, threshold=self.dynamic_threshold
+        )
         drawer = ModelDrawer.load(Path(self.checkpoint), self.vae, plan, runtime)
         return Sample(self, drawer, self.wishes(drawer.model.config), runtime)
 

@@ -10,7 +10,7 @@ from diffsynth.config.fields import hub_id
 from diffsynth.diffusion.objective import DiffusionConfig
 from diffsynth.errors import ConfigError
 from diffsynth.hub import is_cached
-from diffsynth.models import BackboneConfig, LatteConfig
+from diffsynth.models import BackboneConfig, LatteConfig, Unet3DConfig
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, available_cores
@@ -71,6 +71,12 @@ class TrainConfig(Runnable):
         if self.train.precision == "fp16" and self.train.sharding == "full":
             yield Contradiction(
                 ("train",), '"train.precision" is "fp16", whose loss scale is not spread by "sharding": use "bf16".'
+            )
+        if self.train.prob_focus_present and not isinstance(self.backbone, Unet3DConfig):
+            yield Contradiction(
+                ("train", "backbone"),
+                f'"train.prob_focus_present" is for "unet3d", but "backbone" is "{self.backbone.type}". Leave it out; '
+                'pictures beside clips are "dataset.images".',
             )
         if isinstance(self.dataset, FilesConfig):
             if self.dataset.random_crop and not self.dataset.centre_square_crop:

@@ -77,6 +77,11 @@ def save_final(path: Path, state: TrainState, facts: Facts, *, leads: bool) -> N
     _write(path, _gathered(weights, keep=leads), facts, leads=leads)
 
 
+def write_weights(path: Path, weights: Mapping[str, Tensor], facts: Facts) -> None:
+    """Write weights that came from elsewhere."""
+    _write(path, _gathered(weights, keep=True), facts, leads=True)
+
+
 def _gathered(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
     """On the CPU, whole. All processes take part in bringing a spread-out tensor together."""
     found = {}

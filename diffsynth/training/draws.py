@@ -24,17 +24,22 @@ class Draws:
     encoding: Tensor | None
     noise: Tensor
     """(B, F + I, C, H, W)."""
+    focus: Tensor
+    """(B) in [0, 1): whether each of the clip's frames is learned by itself."""
 
 
 def draws(indices: Sequence[int], seed: int, space: Space, images: int) -> Draws:
     shape = space.shape
     size = (shape.frames + images, shape.channels, shape.height, shape.width)
-    u, told, encoding, noise = [], [], [], []
+    u, told, encoding, noise, focus = [], [], [], [], []
     for index in indices:
         generator = torch_generator(seed, "noise", index)
         u.append(torch.rand((), generator=generator))
         told.append(torch.rand(1 + images, generator=generator))
         encoding.append(space.draw(size[0], generator))
         noise.append(torch.randn(size, generator=generator))
+        focus.append(torch.rand((), generator=generator))
     coded = [each for each in encoding if each is not None]
-    return Draws(torch.stack(u), torch.stack(told), torch.stack(coded) if coded else None, torch.stack(noise))
+    return Draws(
+        torch.stack(u), torch.stack(told), torch.stack(coded) if coded else None, torch.stack(noise), torch.stack(focus)
+    )

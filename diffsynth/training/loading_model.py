@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from diffsynth.errors import ModelError
-from diffsynth.models.latte_files import differing, read_latte
+from diffsynth.models.latte_files import read_latte
+from diffsynth.models.weight_files import differing
 from diffsynth.runtime import Runtime
 from diffsynth.training.checkpoint import opened
 from diffsynth.training.conditions import ClassConditionConfig, NoConditionConfig

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,25 @@ from diffsynth.training import checkpoint
 from diffsynth.training.checkpoint import TrainState
 from diffsynth.training.data.loading import Batch, Troubles, batches
 from diffsynth.training.data.stream import Stream
-from diffsynth.training.draws import draws
+from diffsynth.training.draws import Draws, draws
 from diffsynth.training.facts import FINAL, FOLDER, Facts, checkpoint_path, checkpoints, facts_of, forget_all_but
 from diffsynth.training.journal import Journal
 from diffsynth.training.network import Trained
 from diffsynth.training.optimizer import Average, adamw, learning_rate
-from diffsynth.training.pictures import grid
+from diffsynth.training.pictures import grid, playing
 from diffsynth.training.sampling import SamplePlan, draw
 from diffsynth.training.settings import TrainSettings
 from diffsynth.training.stopping import stoppable
 from diffsynth.training.video_model import VideoModel
 from diffsynth.training.wishes import Wish
+from diffsynth.video.options import VideoOptions
+from diffsynth.video.write import write_video
 from diffsynth.world import World
 
 GRIDS = "grids"
+GRID_FPS = 8
+Heard = Callable[[int, Mapping[str, float]], None]
+"""Told of each entry of the journal: the step, and its numbers."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,11 @@ class Trainer:
         """Go on from the run's last checkpoint, if it has one."""
         found = checkpoints(self.run)
         path = self.world.agreed(found[-1] if found else None)
-        if path is None:
-            return
+        if path is not None:
+            self.load(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from this checkpoint."""
         facts = facts_of(path)
         if facts.run["data"] != self.stream.clips.fingerprint:
             raise ModelError(
@@ -101,7 +110,7 @@ class Trainer:
             self.scaler.load_state_dict(facts.run["scaler"])
         self.done = facts.step
 
-    def train(self, progress: Progress) -> None:
+    def train(self, progress: Progress, heard: Heard | None = None) -> None:
         """All steps that are left; checkpoints, the journal and grids on the way."""
         settings, troubles, notes = self.settings, Troubles(), list[str]()
         shares = Shares(settings, self.world, self.done)
@@ -115,7 +124,7 @@ class Trainer:
                 norm = self._step(step, parts, since)
                 self.done = step + 1
                 if self.done % settings.log_every == 0 or self.done == settings.steps:
-                    since = self._log(journal, since, norm)
+                    since = self._log(journal, since, norm, heard)
                     for line in dict.fromkeys(self.world.all_of(notes)):
                         progress.note(line)
                     notes.clear()
@@ -133,7 +142,7 @@ class Trainer:
     def finish(self) -> Path:
         """The averaged weights, for sampling."""
         path = self.run / FINAL
-        checkpoint.save_final(path, self.state, self._facts(), leads=self.world.leads)
+        checkpoint.save_final(path, self.state, self.facts(), leads=self.world.leads)
         return path
 
     def _step(self, step: int, parts: Sequence[Batch], since: Since) -> float:
@@ -152,7 +161,7 @@ class Trainer:
         self.scaler.step(optimizer)
         self.scaler.update()
         optimizer.zero_grad(set_to_none=True)
-        self.state.average.follow(step, settings.ema)
+        self.state.average.follow(step, settings.ema, settings.ema_from, settings.ema_every)
         since.steps += 1
         return norm
 
@@ -161,13 +170,18 @@ class Trainer:
         model, images = self.model, self.stream.images
         drawn = draws(batch.indices, self.settings.seed, model.space, images)
         clean = model.space.encode(batch.pixels, drawn.encoding)
-        told = self._told(batch, drawn.told)
+        told, focus = self._told(batch, drawn.told), self.focused(drawn)
         return model.objective.loss(
-            lambda x, t: self.trained(x, t, told, images),
+            lambda x, t: self.trained(x, t, told, images, focus),
             clean,
             drawn.u.to(self.device),
             drawn.noise.to(self.device),
         )
+
+    def focused(self, drawn: Draws) -> Tensor | None:
+        """(B): of which clips each frame is learned by itself; None where that never happens."""
+        share = self.settings.prob_focus_present
+        return (drawn.focus < share).to(self.device) if share else None
 
     def _told(self, batch: Batch, chance: Tensor) -> Tensor | None:
         """What the network is told of each clip and picture, left out now and then."""
@@ -189,7 +203,7 @@ class Trainer:
         norm: Any = torch.nn.utils.clip_grad_norm_(learning, limit)
         return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # type: ignore[no-any-return]
 
-    def _log(self, journal: Journal | None, since: Since, norm: Any) -> Since:
+    def _log(self, journal: Journal | None, since: Since, norm: Any, heard: Heard | None) -> Since:
         total = float(self.world.total(since.loss)) / since.steps
         if not math.isfinite(total):
             raise ModelError(
@@ -200,7 +214,10 @@ class Trainer:
         if journal is not None:
             rate = learning_rate(self.settings, self.done - 1)
             speed = since.steps * self.settings.global_batch / max(seconds, 1e-9)
-            journal.enter(self.done, loss=total, lr=rate, grad_norm=float(norm), clips_per_second=round(speed, 3))
+            entry = {"loss": total, "lr": rate, "grad_norm": float(norm), "clips_per_second": round(speed, 3)}
+            journal.enter(self.done, **entry)
+            if heard is not None:
+                heard(self.done, entry)
         return Since(torch.zeros_like(since.loss))
 
     def _stop_if(self, asked: object) -> None:
@@ -211,11 +228,11 @@ class Trainer:
 
     def _keep(self) -> None:
         path = checkpoint_path(self.run, self.done)
-        checkpoint.save(path, self.state, self._facts(), leads=self.world.leads)
+        checkpoint.save(path, self.state, self.facts(), leads=self.world.leads)
         if self.world.leads:
             forget_all_but(self.run, self.settings.keep)
 
-    def _facts(self) -> Facts:
+    def facts(self) -> Facts:
         run = {"data": self.stream.clips.fingerprint, "scaler": self.scaler.state_dict()}
         return Facts(self.model.config.model_dump(mode="json", exclude_none=True), self.done, run)
 
@@ -224,19 +241,28 @@ class Trainer:
         if not (self.world.leads or self.settings.sharding == "full"):
             return
         settings = self.settings
-        plan = SamplePlan(
-            settings.sample_steps, settings.seed, settings.sample_scale, clip=self.model.config.space == "pixel"
-        )
+        plan = self.sample_plan()
         self.state.average.swap()
         try:
             videos = self.model.space.decode(draw(self.model, self.wishes(settings.sample_videos), plan)).numpy()
         finally:
             self.state.average.swap()
         if journal is not None:
-            picture = grid(list(videos))
             (self.run / GRIDS).mkdir(exist_ok=True)
-            write_png(self.run / GRIDS / f"{self.done:08}.png", picture)
-            journal.picture("samples", self.done, picture)
+            path = self.run / GRIDS / f"{self.done:08}.{settings.sample_format}"
+            if settings.sample_format == "gif":
+                frames = list(playing(list(videos)))
+                write_video(path, frames, fps=Fraction(GRID_FPS), options=VideoOptions("gif", audio=False))
+            else:
+                picture = grid(list(videos))
+                write_png(path, picture)
+                journal.picture("samples", self.done, picture)
+
+    def sample_plan(self) -> SamplePlan:
+        """How the videos on a grid are drawn."""
+        settings = self.settings
+        plan = SamplePlan(settings.sample_steps, settings.seed, settings.sample_scale)
+        return plan.for_space(self.model.config.space)
 
     def wishes(self, count: int) -> list[Wish]:
         """Classes in turn, or the captions of the first examples."""

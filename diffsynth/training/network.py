@@ -38,9 +38,13 @@ class Trained:
             self._callable = nn.parallel.DistributedDataParallel(network, device_ids=own)
         self._alone = world.size == 1
 
-    def __call__(self, x: Tensor, t: Tensor, cond: Tensor | None, image_frames: int) -> Tensor:
+    def __call__(
+        self, x: Tensor, t: Tensor, cond: Tensor | None, image_frames: int, focus: Tensor | None = None
+    ) -> Tensor:
+        """`focus` is for networks that can see each frame of a clip by itself."""
+        more = () if focus is None else (focus,)
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-            said: Tensor = self._callable(x, t, cond, image_frames)
+            said: Tensor = self._callable(x, t, cond, image_frames, *more)
         return said.float()
 
     @contextmanager

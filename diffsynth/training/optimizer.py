@@ -45,9 +45,14 @@ class Average:
         self.mean = {name: each.detach().clone() for name, each in self._weights.items()}
 
     @torch.no_grad()
-    def follow(self, step: int, decay: float) -> None:
-        """After a step counted from 0. At the start it follows faster, and forgets the weights drawn at random."""
-        share = 1 - min(decay, (1 + step) / (10 + step))
+    def follow(self, step: int, decay: float, start: int = 0, every: int = 1) -> None:
+        """After a step counted from 0. At the start it follows faster, and forgets the weights drawn at random.
+
+        Before the step `start` it is the weights themselves; it only looks at them every few steps.
+        """
+        if step % every:
+            return
+        share = 1.0 if step < start else 1 - min(decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(_parts(self.mean.values()), _parts(self._weights.values()), share)
 
     @torch.no_grad()

@@ -1,5 +1,6 @@
 """Videos as single pictures: lossless, and seen at a glance."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,21 @@ def frames_of(picture: Pixels, count: int, channels: int) -> Pixels:
     """The (F, H, W, C) whose `strip` this is."""
     frames = np.stack(np.split(picture, count, axis=1))
     return frames[..., :channels]
+
+
+def playing(videos: Sequence[Pixels]) -> Pixels:
+    """(F, H, W, 3): the videos side by side, as many in a row as there are rows, with a thin line between them."""
+    columns = math.ceil(math.sqrt(len(videos)))
+    times = max(1, -(-SMALLEST // min(videos[0].shape[1:3])))
+    cells = [
+        np.pad(
+            rgb(each).repeat(times, axis=1).repeat(times, axis=2), ((0, 0), (0, 1), (0, 1), (0, 0)), constant_values=96
+        )
+        for each in videos
+    ]
+    cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
+    rows = [np.concatenate(cells[start : start + columns], axis=2) for start in range(0, len(cells), columns)]
+    return np.concatenate(rows, axis=1)[:, :-1, :-1]
 
 
 def grid(videos: Sequence[Pixels]) -> Pixels:

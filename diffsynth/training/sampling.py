@@ -32,6 +32,8 @@ class SamplePlan:
     """As `PRECISIONS` names it."""
     clip: bool = False
     """Hold what each step aims at within [-1, 1]: for pixels."""
+    threshold: float | None = None
+    """As `dynamic_threshold` of `Objective.sample`."""
 
     def for_space(self, space: str) -> "SamplePlan":
         """Pixels end within [-1, 1]; latents have no such bounds."""
@@ -75,4 +77,5 @@ def draw(model: VideoModel, wishes: Sequence[Wish], plan: SamplePlan, watch: Wat
         lambda index: noise("step", index),
         watch,
         clip_denoised=plan.clip,
+        dynamic_threshold=plan.threshold,
     )

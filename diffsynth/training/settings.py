@@ -35,6 +35,12 @@ class TrainSettings(ConfigModel):
     """The step from which on `clip` holds."""
     ema: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.9999
     """How slowly the averaged weights follow; they are what is drawn with."""
+    ema_from: Annotated[int, Field(ge=0)] = 0
+    """The step from which on they follow; before it they are the weights themselves."""
+    ema_every: Annotated[int, Field(ge=1)] = 1
+    """Steps between two times that they follow."""
+    prob_focus_present: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.0
+    """For `unet3d`: how often a clip's frames are learned each by itself, as pictures are."""
     seed: Annotated[int, Field(ge=0)] = 0
     """The weights at the start, the order of the clips, and all noise come from it."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
@@ -61,5 +67,7 @@ class TrainSettings(ConfigModel):
     """Videos on a grid, one row each."""
     sample_steps: Annotated[int, Field(ge=1, le=1000)] = 40
     """Steps that they are drawn in."""
+    sample_format: Literal["png", "gif"] = "png"
+    """`png`: each video's frames in a row; `gif`: videos that play, in a square."""
     sample_scale: Annotated[float, Field(ge=0, strict=False)] = 1.5
     """Guidance that they are drawn with."""

@@ -32,7 +32,10 @@ class FilesConfig(ClipSetConfig):
     flip: bool = False
     """Mirror half of the clips."""
     short: ShortPolicy = "skip"
-    """A clip with too few frames is left aside (`skip`), begun again (`loop`), or held at its last frame (`hold`)."""
+    """A clip with too few frames is left aside (`skip`), begun again (`loop`), held at its last frame (`hold`), or
+    goes on in black (`black`)."""
+    from_start: bool = False
+    """Take the first frames of each clip, and not some from anywhere in it."""
     split: Literal["train", "test", "val"] | None = None
     """The part of the set, which lies in a folder of that name, or one whose name ends in `_` and it."""
     filter: Annotated[tuple[ExistingPath, ...], Field(strict=False)] = ()
@@ -47,7 +50,7 @@ class FilesConfig(ClipSetConfig):
         cut: Literal["centre", "random", "stretch"] = "random" if self.random_crop else "centre"
         view = View(*self.size, self.frame_channels, cut if self.centre_square_crop else "stretch", self.flip)
         clips = tuple(listed(self.path, self.type, self.split, self.filter))
-        window = Window(self.frames, self.interval, self.short)
+        window = Window(self.frames, self.interval, self.short, self.from_start)
         pictures = tuple(_pictures(self.image_list)) if self.image_list is not None else ()
         return FileClips(clips, window, view, self.captions, pictures)
 

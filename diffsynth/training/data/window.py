@@ -14,7 +14,7 @@ from diffsynth.video.options import Geometry, Selection
 if TYPE_CHECKING:
     from diffsynth.video.clip import Clip
 
-ShortPolicy = Literal["skip", "loop", "hold"]
+ShortPolicy = Literal["skip", "loop", "hold", "black"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,12 @@ class View:
 
 @dataclass(frozen=True)
 class Window:
-    """`frames` frames, each `interval` after the one before, from anywhere in the clip."""
+    """`frames` frames, each `interval` after the one before, from anywhere in the clip, or from its start."""
 
     frames: int
     interval: int = 1
     short: ShortPolicy = "skip"
+    from_start: bool = False
 
     @property
     def span(self) -> int:
@@ -44,8 +45,10 @@ class Window:
 def positions(window: Window, count: int, place: float) -> list[int] | None:
     """The numbers of the frames to use of `count`; `place` in [0, 1) says where the window lies.
 
-    A clip that is too short is left aside (None), begun again after its end, or held at its last frame.
+    A clip that is too short is left aside (None), begun again after its end, held at its last frame, or goes on in
+    black: then there are fewer numbers.
     """
+    place = 0.0 if window.from_start else place
     if count >= window.span:
         start = int(place * (count - window.span + 1))
         return [start + step * window.interval for step in range(window.frames)]
@@ -55,6 +58,8 @@ def positions(window: Window, count: int, place: float) -> list[int] | None:
     if window.short == "loop":
         start = int(place * count)
         return [(start + step) % count for step in steps]
+    if window.short == "black":
+        return [step for step in steps if step < count]
     return [min(step, count - 1) for step in steps]
 
 
@@ -76,6 +81,8 @@ def read_window(path: Path, window: Window, view: View, chance: Chance) -> Pixel
     frames = frames[:, top : top + view.height, left : left + view.width]
     if view.flip and turned < 0.5:
         frames = frames[:, :, ::-1]
+    if len(frames) < window.frames:
+        frames = np.pad(frames, ((0, window.frames - len(frames)), (0, 0), (0, 0), (0, 0)))
     return as_channels(np.ascontiguousarray(frames), view.channels)
 
 

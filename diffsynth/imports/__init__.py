@@ -1,0 +1,33 @@
+"""Files of other systems to ours: checkpoints to safetensors with the model's config inside, configs to JSON.
+
+A kind of file is a `Format`, one file each; to add one is to add a file and a line in `formats`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from diffsynth.config import Override
+from diffsynth.errors import MissingFileError, ModelError
+from diffsynth.imports.base import Format, Imported
+
+
+def formats() -> tuple[Format, ...]:
+    """All kinds of files, in the order that they are tried."""
+    from diffsynth.imports.published_unet3d import PublishedUnet3D
+
+    return (PublishedUnet3D(),)
+
+
+def import_file(path: Path, output: Path | None = None, overrides: Sequence[Override] = ()) -> Imported:
+    """Convert a file of another system; what kind it is, is told from what is in it."""
+    if not path.is_file():
+        raise MissingFileError(f"{path}: was not found. Name a checkpoint or a config of another system.")
+    known = formats()
+    for each in known:
+        if each.recognises(path):
+            return each.convert(path, output, overrides)
+    names = "; ".join(each.name for each in known)
+    raise ModelError(f"{path}: is of no kind that can be imported. Known are: {names}.")
+
+
+__all__ = ["Format", "Imported", "formats", "import_file"]
