@@ -12,11 +12,9 @@ from diffsynth.errors import ModelError
 from diffsynth.models.base import Condition, VideoShape
 from diffsynth.models.latte import Latte
 from diffsynth.models.latte_config import SIZES, LatteConfig
-from diffsynth.models.weight_files import differing, read_tree, some
+from diffsynth.models.weight_files import differing, read_weights, some
 
 HEADS = {hidden: heads for hidden, _, heads in SIZES.values()}
-PARTS = ("ema", "model")
-"""What a published file holds, the better first."""
 MARKS = ("x_embedder.proj.weight", "pos_embed", "temp_embed", "blocks.0.attn.qkv.weight", "final_layer.linear.weight")
 """The weights that tell a network's numbers."""
 
@@ -42,7 +40,7 @@ def read_latte(path: Path, heads: int | None = None) -> PublishedLatte:
 
     A file doesn't say its heads: those of the published sizes are known by the hidden size.
     """
-    weights = _weights(path)
+    weights = read_weights(path)
     missing = [name for name in MARKS if name not in weights]
     if missing:
         raise ModelError(
@@ -59,15 +57,6 @@ def read_latte(path: Path, heads: int | None = None) -> PublishedLatte:
             f"{'; '.join(differences)}. Copy or download it again, or is it another model's?"
         )
     return found
-
-
-def _weights(path: Path) -> dict[str, Tensor]:
-    tree = read_tree(path)
-    if isinstance(tree, dict):
-        tree = next((tree[part] for part in PARTS if isinstance(tree.get(part), dict)), tree)
-    if not isinstance(tree, dict) or not all(isinstance(each, Tensor) for each in tree.values()):
-        raise ModelError(f'{path}: holds no table of weights, neither by itself nor under "ema" or "model".')
-    return {str(name).removeprefix("module."): each for name, each in tree.items()}
 
 
 def _described(path: Path, weights: Mapping[str, Tensor], heads: int | None) -> PublishedLatte:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from diffsynth.errors import MissingFileError, ModelError
 
+PARTS = ("ema", "model")
+"""What a published file holds, the better first."""
 SHOWN = 4
 
 
@@ -28,6 +30,16 @@ def read_tree(path: Path) -> object:
             "Only tensors are read, never code. Is the download complete?"
         ) from problem
     return tree
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The table of weights in a file, by their names; of `ema` and `model` the former. No code in it is run."""
+    tree = read_tree(path)
+    if isinstance(tree, dict):
+        tree = next((tree[part] for part in PARTS if isinstance(tree.get(part), dict)), tree)
+    if not isinstance(tree, dict) or not all(isinstance(each, Tensor) for each in tree.values()):
+        raise ModelError(f'{path}: holds no table of weights, neither by itself nor under "ema" or "model".')
+    return {str(name).removeprefix("module."): each for name, each in tree.items()}
 
 
 def differing(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

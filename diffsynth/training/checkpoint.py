@@ -44,11 +44,12 @@ class TrainState:
     @torch.no_grad()
     def load(self, path: Path) -> None:
         """Take everything from a checkpoint; the optimizer's tensors are made where it has none yet."""
-        for weight in (each for each in self.network.parameters() if each.requires_grad):
-            zeros = {kind: torch.zeros_like(weight) for kind in STATE[:2]}
-            self.optimizer.state[weight] = {**zeros, "step": torch.zeros((), device=weight.device)}
         with opened(path) as file:
             there = set(file.keys())
+            for name, weight in self.network.named_parameters():
+                if f"optimizer.step.{name}" in there:
+                    zeros = {kind: torch.zeros_like(weight) for kind in STATE[:2]}
+                    self.optimizer.state[weight] = {**zeros, "step": torch.zeros((), device=weight.device)}
             wanted = dict(self.tensors())
             if there != set(wanted):
                 odd = sorted(there ^ set(wanted))

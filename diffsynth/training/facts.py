@@ -12,7 +12,9 @@ from typing import Any
 
 from diffsynth.errors import ModelError
 
-FORMAT = "diffsynth.video-model/1"
+FORMAT, AUTOENCODER = "diffsynth.video-model/1", "diffsynth.autoencoder/1"
+MADE_BY = {FORMAT: "train", AUTOENCODER: "train_vae"}
+"""The task that makes checkpoints of a format."""
 FOLDER, FINAL = "checkpoints", "model.safetensors"
 LONGEST_HEADER = 100_000_000
 
@@ -26,10 +28,11 @@ class Facts:
     step: int
     run: dict[str, Any]
     """The data's fingerprint and the loss scale of fp16: what training goes on with beside tensors."""
+    format: str = FORMAT
 
     def metadata(self) -> dict[str, str]:
         return {
-            "format": FORMAT,
+            "format": self.format,
             "model": json.dumps(self.model),
             "step": str(self.step),
             "run": json.dumps(self.run),
@@ -65,21 +68,21 @@ def weights_file(place: Path) -> Path:
     )
 
 
-def is_ours(path: Path) -> bool:
-    """Whether a file is a checkpoint of the task `train`."""
-    return path.suffix == ".safetensors" and _metadata(path).get("format") == FORMAT
+def is_ours(path: Path, kind: str = FORMAT) -> bool:
+    """Whether a file is a checkpoint of the task `train`, or of another by its format."""
+    return path.suffix == ".safetensors" and _metadata(path).get("format") == kind
 
 
-def facts_of(path: Path) -> Facts:
+def facts_of(path: Path, kind: str = FORMAT) -> Facts:
     """What a checkpoint says of itself; `ModelError` where it is none of ours."""
     metadata = _metadata(path)
-    if metadata.get("format") != FORMAT:
-        raise ModelError(
-            f"{path}: does not say how its network is built, as checkpoints of the task `train` do. Use one of these; "
-            "a published Latte can be drawn from by the task `sample`."
-        )
+    found = metadata.get("format")
+    if found != kind:
+        hint = " A published Latte can be drawn from by the task `sample`." if kind == FORMAT else ""
+        what = f"is of the task `{MADE_BY[found]}`" if found in MADE_BY else "does not say how its network is built"
+        raise ModelError(f"{path}: {what}; a checkpoint of the task `{MADE_BY[kind]}` is needed here.{hint}")
     try:
-        return Facts(json.loads(metadata["model"]), int(metadata["step"]), json.loads(metadata["run"]))
+        return Facts(json.loads(metadata["model"]), int(metadata["step"]), json.loads(metadata["run"]), kind)
     except (KeyError, ValueError) as problem:
         raise ModelError(f"{path}: what it says of itself is damaged ({problem}).") from None
 

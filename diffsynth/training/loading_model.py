@@ -11,10 +11,10 @@ from diffsynth.errors import ModelError
 from diffsynth.models.latte_files import read_latte
 from diffsynth.models.weight_files import differing
 from diffsynth.runtime import Runtime
+from diffsynth.training.autoencoders import reduction
 from diffsynth.training.checkpoint import opened
 from diffsynth.training.conditions import ClassConditionConfig, NoConditionConfig
-from diffsynth.training.facts import facts_of, is_ours, weights_file
-from diffsynth.training.space import reduction
+from diffsynth.training.facts import AUTOENCODER, facts_of, is_ours, weights_file
 from diffsynth.training.video_model import VideoModel, VideoModelConfig, described
 
 AVERAGE, PLAIN = "ema.", "model."
@@ -23,7 +23,7 @@ AVERAGE, PLAIN = "ema.", "model."
 def load_model(place: Path, runtime: Runtime, vae: str | None = None) -> VideoModel:
     """The model with its averaged weights. `vae` replaces the autoencoder that a checkpoint names, or adds one."""
     path = weights_file(place)
-    if is_ours(path):
+    if is_ours(path) or is_ours(path, AUTOENCODER):  # of which `facts_of` says that it can't serve here
         config = described(facts_of(path).model, str(path))
         if vae is not None and config.space == "latent":
             config = config.model_copy(update={"vae": vae})

@@ -25,7 +25,7 @@ from diffsynth.training.network import Trained
 from diffsynth.training.optimizer import Average, adamw, learning_rate
 from diffsynth.training.pictures import grid, playing
 from diffsynth.training.sampling import SamplePlan, draw
-from diffsynth.training.settings import TrainSettings
+from diffsynth.training.settings import CourseSettings, TrainSettings
 from diffsynth.training.stopping import stoppable
 from diffsynth.training.video_model import VideoModel
 from diffsynth.training.wishes import Wish
@@ -43,7 +43,7 @@ Heard = Callable[[int, Mapping[str, float]], None]
 class Shares:
     """Which places of the sequence of examples this process learns from, part by part, from a step on."""
 
-    settings: TrainSettings
+    settings: CourseSettings
     world: World
     first_step: int
 

@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffsynth.training.settings import TrainSettings
+from diffsynth.training.settings import CourseSettings
 
 
-def adamw(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+def adamw(network: nn.Module, settings: CourseSettings) -> torch.optim.AdamW:
     learning = [each for each in network.parameters() if each.requires_grad]
     return torch.optim.AdamW(
         learning, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
     )
 
 
-def learning_rate(settings: TrainSettings, step: int) -> float:
+def learning_rate(settings: CourseSettings, step: int) -> float:
     """At a step counted from 0."""
     if step < settings.warm_up:
         return settings.lr * (step + 1) / settings.warm_up

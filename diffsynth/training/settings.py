@@ -10,13 +10,13 @@ Number = Annotated[float, Field(gt=0, strict=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class TrainSettings(ConfigModel):
-    """Batches, steps, the optimizer, and what is kept and shown on the way."""
+class CourseSettings(ConfigModel):
+    """Batches, steps, the optimizer, and what is kept on the way: the same for all that is trained."""
 
     global_batch: Annotated[int, Field(ge=1)] = 64
-    """Clips that one step of the optimizer learns from, over all processes."""
+    """Examples that one step of the optimizer learns from, over all processes."""
     micro_batch: Annotated[int, Field(ge=1)] | None = None
-    """Clips that a process holds at a time; gradients are summed up. Left out: its whole share of the batch."""
+    """Examples that a process holds at a time; gradients are summed up. Left out: its whole share of the batch."""
     steps: Annotated[int, Field(ge=1)] = 100_000
     """Steps of the optimizer."""
     lr: Number = 1e-4
@@ -39,18 +39,8 @@ class TrainSettings(ConfigModel):
     """The step from which on they follow; before it they are the weights themselves."""
     ema_every: Annotated[int, Field(ge=1)] = 1
     """Steps between two times that they follow."""
-    prob_focus_present: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.0
-    """For `unet3d`: how often a clip's frames are learned each by itself, as pictures are."""
     seed: Annotated[int, Field(ge=0)] = 0
     """The weights at the start, the order of the clips, and all noise come from it."""
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
-    """What the network computes in; the weights are float32 always."""
-    gradient_checkpointing: bool = False
-    """Compute activations anew on the way back instead of keeping them: less memory, a third more time."""
-    compile: bool = False
-    """Compile the network with torch.compile."""
-    sharding: Literal["none", "full"] = "none"
-    """With several processes: `none` holds all weights in each (DDP), `full` spreads them (FSDP), as XL needs."""
     workers: Annotated[int, Field(ge=0, le=256)] | None = None
     """Processes that read clips ahead; left out: 4, or as many as there are cores, and none for drawn sets."""
     log_every: Annotated[int, Field(ge=1)] = 10
@@ -61,6 +51,21 @@ class TrainSettings(ConfigModel):
     """Steps between checkpoints."""
     keep: Annotated[int, Field(ge=1)] = 2
     """How many of the last checkpoints are kept."""
+
+
+class TrainSettings(CourseSettings):
+    """Batches, steps, the optimizer, and what is kept and shown on the way."""
+
+    prob_focus_present: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.0
+    """For `unet3d`: how often a clip's frames are learned each by itself, as pictures are."""
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    """What the network computes in; the weights are float32 always."""
+    gradient_checkpointing: bool = False
+    """Compute activations anew on the way back instead of keeping them: less memory, a third more time."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
+    sharding: Literal["none", "full"] = "none"
+    """With several processes: `none` holds all weights in each (DDP), `full` spreads them (FSDP), as XL needs."""
     sample_every: Annotated[int, Field(ge=0)] = 0
     """Steps between grids of samples; 0: none."""
     sample_videos: Annotated[int, Field(ge=1, le=256)] = 10

@@ -1,22 +1,20 @@
 """The space that a network works in: the frames' pixels, or the latents of an autoencoder for pictures."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from diffsynth.config.fields import hub_id
 from diffsynth.errors import ModelError
-from diffsynth.hub import snapshot
 from diffsynth.models import VideoShape
+from diffsynth.models.video_vae import latents_of
+from diffsynth.models.video_vae_config import Coder
 from diffsynth.runtime import Runtime
+from diffsynth.training.autoencoders import Autoencoder, autoencoder
 
 AT_ONCE = 16
 """Frames that go through the autoencoder together."""
-WEIGHTS = ("config.json", "*.safetensors", "vae/config.json", "vae/*.safetensors")
 
 
 class Space(Protocol):
@@ -53,33 +51,60 @@ class PixelSpace:
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """As `Space`: each frame by itself through diffusers' AutoencoderKL, scaled by its factor."""
+    """As `Space`: each frame by itself through an autoencoder, scaled by its factor."""
 
     shape: VideoShape
     device: torch.device
-    network: Any
+    coder: Coder
     scale: float
+    frame_channels: int = 3
 
     def draw(self, frames: int, generator: torch.Generator) -> Tensor | None:
         return torch.randn((frames, self.shape.channels, self.shape.height, self.shape.width), generator=generator)
 
-    @torch.no_grad()
     def encode(self, pixels: Tensor, drawn: Tensor | None) -> Tensor:
+        return self.latents(self.moments(pixels), drawn)
+
+    @torch.no_grad()
+    def moments(self, pixels: Tensor) -> Tensor:
+        """(B, F, 2 · Z, h, w) of bytes (B, F, H, W, C)."""
         frames = (pixels.permute(0, 1, 4, 2, 3).float() / 127.5 - 1).flatten(0, 1)
-        if frames.shape[1] == 1:
-            frames = frames.expand(-1, 3, -1, -1)
-        told = [self.network.encode(part.to(self.device)).latent_dist for part in torch.split(frames, AT_ONCE)]
-        mean = torch.cat([each.mean for each in told])
-        if drawn is not None:
-            mean = mean + torch.cat([each.std for each in told]) * drawn.flatten(0, 1).to(self.device)
-        latents: Tensor = mean.reshape(*pixels.shape[:2], *mean.shape[1:]) * self.scale
-        return latents
+        if frames.shape[1] < self.frame_channels:
+            frames = frames.expand(-1, self.frame_channels, -1, -1)
+        told = torch.cat([self.coder.moments(part.to(self.device)) for part in torch.split(frames, AT_ONCE)])
+        return told.reshape(*pixels.shape[:2], *told.shape[1:])
+
+    def latents(self, moments: Tensor, drawn: Tensor | None) -> Tensor:
+        """Scaled (B, F, Z, h, w)."""
+        there = drawn if drawn is None else drawn.to(self.device)
+        return latents_of(moments.to(self.device).float(), there) * self.scale
 
     @torch.no_grad()
     def decode(self, x: Tensor) -> Tensor:
         flat = (x.to(self.device) / self.scale).flatten(0, 1)
-        frames = torch.cat([self.network.decode(part).sample for part in torch.split(flat, AT_ONCE)])
+        frames = torch.cat([self.coder.decode(part) for part in torch.split(flat, AT_ONCE)])
         return levels(frames.reshape(*x.shape[:2], *frames.shape[1:]))
+
+
+@dataclass(frozen=True)
+class SavedLatents:
+    """As `Space`, for clips that are given as the moments that an encoder once told of them."""
+
+    space: LatentSpace
+
+    @property
+    def shape(self) -> VideoShape:
+        return self.space.shape
+
+    def draw(self, frames: int, generator: torch.Generator) -> Tensor | None:
+        return self.space.draw(frames, generator)
+
+    def encode(self, pixels: Tensor, drawn: Tensor | None) -> Tensor:
+        """Of moments (B, F, 2 · Z, h, w): other latents each time that a clip comes round."""
+        return self.space.latents(pixels, drawn)
+
+    def decode(self, x: Tensor) -> Tensor:
+        return self.space.decode(x)
 
 
 def levels(x: Tensor) -> Tensor:
@@ -87,53 +112,26 @@ def levels(x: Tensor) -> Tensor:
     return (x.float() / 2 + 0.5).clamp(0, 1).mul(255).round().byte().permute(0, 1, 3, 4, 2).contiguous().cpu()
 
 
-@dataclass(frozen=True)
-class Autoencoder:
-    """What an autoencoder's folder says of it."""
-
-    folder: Path
-    channels: int
-    factor: int
-    """How many times smaller latents are than frames."""
-    scale: float
-
-
-def autoencoder(reference: str) -> Autoencoder:
-    """One in diffusers' layout: its folder, a pipeline's folder with `vae/` in it, or an id of the hub."""
-    hub = hub_id(reference)
-    folder = snapshot(hub, WEIGHTS, '"vae"') if hub else Path(reference)
-    if (folder / "vae" / "config.json").is_file():
-        folder = folder / "vae"
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        channels, scale = int(settings["latent_channels"]), float(settings.get("scaling_factor", 0.18215))
-        factor = 2 ** (len(settings["block_out_channels"]) - 1)
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise ModelError(
-            f'{reference}: is no autoencoder in diffusers\' layout ({problem}). "vae" is a folder with config.json and '
-            'weights, a pipeline\'s folder with "vae" in it, or an id of the hub such as "stabilityai/sd-vae-ft-ema".'
-        ) from None
-    return Autoencoder(folder, channels, factor, scale)
-
-
-def reduction(reference: str) -> int:
-    return autoencoder(reference).factor
-
-
-def load_latent_space(reference: str, frames: int, height: int, width: int, runtime: Runtime) -> LatentSpace:
+def load_latent_space(
+    reference: str, frames: int, frame_channels: int, height: int, width: int, runtime: Runtime
+) -> LatentSpace:
     found = autoencoder(reference)
+    require_fit(found, frame_channels, height, width)
+    device = runtime.torch_device()
+    coder: Any = found.load()
+    shape = VideoShape(frames, found.channels, height // found.factor, width // found.factor)
+    return LatentSpace(shape, device, coder.to(device), found.scale, found.frame_channels)
+
+
+def require_fit(found: Autoencoder, frame_channels: int, height: int, width: int) -> None:
+    """`ModelError` where an autoencoder can't code such frames."""
     factor = found.factor
     if height % factor or width % factor:
         raise ModelError(
-            f'"size" is {height}×{width}, but {reference} makes frames smaller by {factor}: use multiples of it.'
+            f'"size" is {height}×{width}, but {found.reference} makes frames smaller by {factor}: use multiples of it.'
         )
-    import diffusers
-
-    device = runtime.torch_device()
-    try:
-        network: Any = cast(Any, diffusers.AutoencoderKL).from_pretrained(found.folder, local_files_only=True)
-    except (OSError, ValueError) as problem:
-        raise ModelError(f"{reference}: its weights don't load: {problem}") from problem
-    network = network.eval().requires_grad_(False).to(device)  # noqa: FBT003  torch's own name for it
-    shape = VideoShape(frames, found.channels, height // factor, width // factor)
-    return LatentSpace(shape, device, network, found.scale)
+    if frame_channels > found.frame_channels:
+        raise ModelError(
+            f'"frame_channels" is {frame_channels}, but {found.reference} was trained on grey frames. Set it to 1, or '
+            "name another autoencoder."
+        )

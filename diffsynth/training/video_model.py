@@ -1,6 +1,6 @@
 """A video diffusion model: everything that its weights need to be trained further, or to draw videos."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -34,7 +34,7 @@ class VideoModelConfig(ConfigModel):
     space: SpaceName = "pixel"
     """`pixel`: the network works on frames; `latent`: on what `vae` makes of them."""
     vae: ModelRef | None = None
-    """For `latent`: an autoencoder in diffusers' layout, a folder or an id of the hub."""
+    """For `latent`: a run of `train_vae`, or an autoencoder in diffusers' layout, a folder or an id of the hub."""
     backbone: BackboneConfig = LatteConfig()
     """The network."""
     condition: ConditionConfig = NoConditionConfig()
@@ -67,7 +67,7 @@ class VideoModelConfig(ConfigModel):
             raise ModelError(
                 '"space" is "latent", but "vae" names no autoencoder. Add "vae": a folder or an id of the hub.'
             )
-        return load_latent_space(self.vae, self.frames, height, width, runtime)
+        return load_latent_space(self.vae, self.frames, self.frame_channels, height, width, runtime)
 
 
 def described(facts: Any, where: str) -> VideoModelConfig:
@@ -91,3 +91,11 @@ class VideoModel:
     objective: "Objective"
     space: "Space"
     conditioner: Conditioner
+
+
+def from_saved_latents(model: VideoModel) -> VideoModel:
+    """The same model, for clips that are given as what its autoencoder said of them."""
+    from diffsynth.training.space import LatentSpace, SavedLatents
+
+    assert isinstance(model.space, LatentSpace)
+    return replace(model, space=SavedLatents(model.space))

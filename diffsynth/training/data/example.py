@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from diffsynth.config import ConfigModel
+from diffsynth.config import ConfigModel, OptionalPath
 
 Pixels = NDArray[np.uint8]
 """(F, H, W, C) for a clip, C being 1 (grey) or 3 (RGB)."""
@@ -44,6 +44,9 @@ class ClipSetConfig(ConfigModel):
     """Frames of a clip."""
     frame_channels: Literal[1, 3] = 3
     """1: grey clips; 3: colour."""
+    latents: OptionalPath = None
+    """For `"space": "latent"`: the folder of a run of `save_latents` on the same clips. Frames are neither read nor
+    encoded again."""
     images: Annotated[int, Field(ge=0, le=256)] = 0
     """Single pictures that are learned beside each clip (joint training of pictures and clips)."""
 
@@ -52,7 +55,8 @@ class ClipSetConfig(ConfigModel):
 class Drawn:
     """One clip, or one picture (F = 1), of a data set."""
 
-    pixels: Pixels
+    pixels: NDArray[Any]
+    """Bytes, as `Pixels`; or, of saved latents, moments (F, 2 · Z, h, w) float32."""
     label: int | None = None
     caption: str | None = None
 

@@ -51,7 +51,7 @@ class FilesConfig(ClipSetConfig):
         view = View(*self.size, self.frame_channels, cut if self.centre_square_crop else "stretch", self.flip)
         clips = tuple(listed(self.path, self.type, self.split, self.filter))
         window = Window(self.frames, self.interval, self.short, self.from_start)
-        pictures = tuple(_pictures(self.image_list)) if self.image_list is not None else ()
+        pictures = tuple(picture_files(self.image_list)) if self.image_list is not None else ()
         return FileClips(clips, window, view, self.captions, pictures)
 
 
@@ -126,9 +126,17 @@ class FileClips:
 
     def clip(self, number: int, chance: Chance) -> Drawn:
         each = self.listing[number]
-        return Drawn(
-            read_window(each.path, self.window, self.view, chance), self._label(each.kind), self._caption(each)
-        )
+        return Drawn(read_window(each.path, self.window, self.view, chance), self.label_of(number), self._caption(each))
+
+    def label_of(self, number: int) -> int | None:
+        return self._label(self.listing[number].kind)
+
+    def caption_if_any(self, number: int) -> str | None:
+        """A clip's caption; None where captions are not read, or this one can't be."""
+        try:
+            return self._caption(self.listing[number])
+        except Unusable:
+            return None
 
     @property
     def picture_count(self) -> int:
@@ -168,7 +176,7 @@ def _size_of(path: Path) -> int:
     return path.stat().st_size if path.is_file() else len(list(path.iterdir()))
 
 
-def _pictures(source: Path) -> Iterator[Picture]:
+def picture_files(source: Path) -> Iterator[Picture]:
     if source.is_dir():
         found = [path for path in sorted(source.rglob("*")) if path.is_file() and is_image_name(path)]
         yield from (Picture(path, path.parent.name if path.parent != source else None) for path in found)

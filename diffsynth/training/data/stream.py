@@ -6,13 +6,14 @@ pictures beside it – is drawn from (seed, g).
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.errors import MediaError
 from diffsynth.runtime import numpy_generator
-from diffsynth.training.data.example import ClipSet, Drawn, Pixels, Trouble, Unusable
+from diffsynth.training.data.example import ClipSet, Drawn, Trouble, Unusable
 
 MOST_TRIES = 64
 """Clips in a row that may turn out unusable. One that is tried stands at most once among them."""
@@ -26,7 +27,7 @@ class Example:
     """Its place g in the sequence."""
     number: int
     """Which clip of the set it is."""
-    pixels: Pixels
+    pixels: NDArray[Any]
     """(F + I, H, W, C): the clip's frames, then the pictures."""
     labels: tuple[int | None, ...]
     """Of the clip, then of each picture."""

@@ -1,0 +1,118 @@
+"""Autoencoders that a config names: of the task `train_vae`, or in diffusers' layout. Told without torch."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from diffsynth.config import ConfigModel
+from diffsynth.config.fields import hub_id
+from diffsynth.errors import ModelError
+from diffsynth.hub import snapshot
+from diffsynth.identity import identify
+from diffsynth.models.video_vae_config import AutoencoderConfig, Coder, VideoVaeConfig
+from diffsynth.training.facts import AUTOENCODER, FINAL, FOLDER, facts_of, is_ours, weights_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PATTERNS = ("config.json", "*.safetensors", "vae/config.json", "vae/*.safetensors")
+
+
+class AutoencoderFacts(ConfigModel):
+    """What a checkpoint of the task `train_vae` says of itself."""
+
+    autoencoder: AutoencoderConfig = VideoVaeConfig()
+    frame_channels: Literal[1, 3] = 3
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    """What latents are multiplied by before noise is added, so that they spread as noise does."""
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """What an autoencoder's files say of it."""
+
+    reference: str
+    files: tuple[Path, ...]
+    """All that decides what it computes."""
+    frame_channels: int
+    channels: int
+    factor: int
+    """How many times smaller latents are than frames."""
+    scale: float
+    trained: AutoencoderFacts | None = None
+    """How the network of a checkpoint of `train_vae` is built; None for a folder of diffusers."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """By which latents know it: another network has another one, a copy elsewhere the same."""
+        listing = "\n".join(identify(each)["sha256"] for each in self.files)
+        return hashlib.sha256(listing.encode()).hexdigest()[:32]
+
+    def load(self) -> "Coder":
+        """On the CPU, learning nothing."""
+        network = self._network()
+        network.eval().requires_grad_(False)  # noqa: FBT003  torch's own name for it
+        return network  # type: ignore[return-value]  # both kinds are modules that code
+
+    def _network(self) -> "nn.Module":
+        if self.trained is not None:
+            from diffsynth.training.vae_weights import averaged_coder
+
+            return averaged_coder(self.files[0], self.trained)
+        from diffsynth.models.kl_vae import KlVae
+
+        try:
+            return KlVae.read(self.files[0].parent)
+        except (OSError, ValueError) as problem:
+            raise ModelError(f"{self.reference}: its weights don't load: {problem}") from problem
+
+
+def autoencoder(reference: str) -> Autoencoder:
+    """A run of `train_vae` or its weights; or diffusers' layout: a folder, a pipeline's folder with `vae/` in it, or an
+    id of the hub."""
+    hub = hub_id(reference)
+    place = snapshot(hub, PATTERNS, '"vae"') if hub else Path(reference)
+    if place.is_file() or (place / FOLDER).is_dir() or is_trained(place / FINAL):
+        return _trained(reference, weights_file(place))
+    return _published(reference, place / "vae" if (place / "vae" / "config.json").is_file() else place)
+
+
+def is_trained(path: Path) -> bool:
+    return path.is_file() and is_ours(path, AUTOENCODER)
+
+
+def _trained(reference: str, path: Path) -> Autoencoder:
+    facts = facts_of(path, AUTOENCODER)
+    try:
+        told = AutoencoderFacts.model_validate(facts.model)
+    except ValidationError as problem:
+        raise ModelError(f"{path}: this version does not understand what it says of itself ({problem}).") from None
+    network = told.autoencoder
+    return Autoencoder(
+        reference, (path,), told.frame_channels, network.z_channels, network.factor, told.scale, trained=told
+    )
+
+
+def _published(reference: str, folder: Path) -> Autoencoder:
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        channels, scale = int(settings["latent_channels"]), float(settings.get("scaling_factor", 0.18215))
+        factor = 2 ** (len(settings["block_out_channels"]) - 1)
+        frame_channels = int(settings.get("in_channels", 3))
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise ModelError(
+            f'{reference}: is no autoencoder ({problem}). "vae" is the folder of a run of the task `train_vae`, or in '
+            "diffusers' layout: a folder with config.json and weights, a pipeline's folder with \"vae\" in it, or an "
+            'id of the hub such as "stabilityai/sd-vae-ft-ema".'
+        ) from None
+    files = (folder / "config.json", *sorted(folder.glob("*.safetensors")))
+    return Autoencoder(reference, files, frame_channels, channels, factor, scale)
+
+
+def reduction(reference: str) -> int:
+    return autoencoder(reference).factor
