@@ -59,6 +59,10 @@ class EvaluateConfig(Runnable):
                 'is the distance by one certain I3D. Give its TorchScript file as "i3d", or use '
                 '"frechet_random_conv3d", which needs none.',
             )
+        if self.dataset.latents is not None:
+            yield Contradiction(
+                ("dataset",), '"dataset.latents" is for "train": frames are measured here. Leave it out.'
+            )
         if self.i3d is not None and "fvd" not in self.metrics:
             yield Contradiction(("metrics", "i3d"), '"i3d" is given, but "metrics" doesn\'t name "fvd".')
         if "digit_accuracy" in self.metrics and not isinstance(self.dataset, MovingDigitsConfig):

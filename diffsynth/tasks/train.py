@@ -15,10 +15,14 @@ from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, available_cores
 from diffsynth.tasks.base import Prediction, Runnable, Task
+from diffsynth.training.autoencoders import autoencoder
 from diffsynth.training.conditions import ClassConditionConfig, ConditionConfig, NoConditionConfig, TextConditionConfig
 from diffsynth.training.data import ClipSet, DatasetConfig
 from diffsynth.training.data.files import FilesConfig
+from diffsynth.training.data.latents import require_made_by, require_size, saved_clips
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
+from diffsynth.training.data.whole import chance_taken
+from diffsynth.training.data.window import Window
 from diffsynth.training.facts import checkpoints, weights_file
 from diffsynth.training.settings import TrainSettings
 from diffsynth.training.video_model import SpaceName, VideoModelConfig
@@ -47,7 +51,7 @@ class TrainConfig(Runnable):
     space: SpaceName = "pixel"
     """`pixel`: the network works on frames; `latent`: on what `vae` makes of them."""
     vae: ModelRef | None = None
-    """For `latent`: an autoencoder in diffusers' layout, a folder or an id of the hub."""
+    """For `latent`: a run of `train_vae`, or an autoencoder in diffusers' layout, a folder or an id of the hub."""
     backbone: BackboneConfig = LatteConfig()
     """The network."""
     condition: ConditionConfig = NoConditionConfig()
@@ -72,6 +76,8 @@ class TrainConfig(Runnable):
             yield Contradiction(
                 ("train",), '"train.precision" is "fp16", whose loss scale is not spread by "sharding": use "bf16".'
             )
+        if self.dataset.latents is not None:
+            yield from self._latents_contradict()
         if self.train.prob_focus_present and not isinstance(self.backbone, Unet3DConfig):
             yield Contradiction(
                 ("train", "backbone"),
@@ -90,8 +96,24 @@ class TrainConfig(Runnable):
                     '"dataset.image_list" is given, but "dataset.images" is 0: say how many beside a clip.',
                 )
 
+    def _latents_contradict(self) -> Iterator[Contradiction]:
+        if self.space != "latent":
+            yield Contradiction(
+                ("space", "dataset"), '"dataset.latents" is given, but "space" is "pixel". Set "space": "latent".'
+            )
+        yield from chance_taken(self.dataset)
+        if isinstance(self.dataset, FilesConfig) and self.dataset.image_list is not None:
+            yield Contradiction(
+                ("dataset",), '"dataset.image_list" names pictures, but saved latents are of clips only. Leave it out.'
+            )
+
     def inputs(self) -> dict[str, Path]:
         return {} if self.pretrained is None else {"pretrained": weights_file(self.pretrained)}
+
+    def prepare(self, runtime: Runtime) -> None:
+        """Nothing is made where saved latents turn out to be of other clips, or another autoencoder's."""
+        if self.dataset.latents is not None:
+            self.clips()
 
     def predict(self) -> Prediction:
         clips = self.clips()
@@ -110,12 +132,25 @@ class TrainConfig(Runnable):
 
     def clips(self) -> ClipSet:
         """The data set, checked against what the network is told."""
-        clips = self.dataset.build()
+        clips = self._saved() if self.dataset.latents is not None else self.dataset.build()
         if isinstance(self.condition, ClassConditionConfig):
             problem = _misfit(self.dataset.type, clips.classes, self.condition.num_classes)
             if problem is not None:
                 raise ConfigError([problem])
         return clips
+
+    def _saved(self) -> ClipSet:
+        """The clips, from the latents that were saved of them by the very autoencoder that is named here."""
+        dataset, folder = self.dataset, self.dataset.latents
+        assert folder is not None
+        assert self.vae is not None
+        require_size(folder, dataset.size, dataset.frame_channels)
+        require_made_by(folder, self.vae, autoencoder(self.vae).fingerprint)
+        window = Window(dataset.frames)
+        if isinstance(dataset, FilesConfig):
+            window = Window(dataset.frames, dataset.interval, dataset.short, dataset.from_start)
+        told = isinstance(self.condition, TextConditionConfig)
+        return saved_clips(folder, dataset.build(), window, captions=told)
 
     def model(self, clips: ClipSet) -> VideoModelConfig:
         return VideoModelConfig(
@@ -171,10 +206,13 @@ class Train:
         from diffsynth.training.data.stream import Stream
         from diffsynth.training.journal import METRICS
         from diffsynth.training.loop import Trainer
+        from diffsynth.training.video_model import from_saved_latents
 
         config, settings = self.config, self.config.train
         with run.timed("train"):
             model = config.model(self.clips).build(self.runtime, settings.seed)
+            if config.dataset.latents is not None:
+                model = from_saved_latents(model)
             weights = sum(each.numel() for each in model.network.parameters())
             progress.note(f"{weights / 1e6:.3f} million weights, {len(self.clips)} clips.")
             stream = Stream(self.clips, settings.seed, config.dataset.images)

@@ -74,7 +74,7 @@ def read_window(path: Path, window: Window, view: View, chance: Chance) -> Pixel
         wanted = positions(window, count or 0, place)
         if wanted is None:
             raise Unusable(Trouble(path, f"has {count} frames; {window.span} are needed"))
-        frames = _read(clip, path, wanted, _geometry(view, clip))
+        frames = _read(clip, path, wanted, geometry_of(view, clip))
     except DiffSynthError as problem:
         raise Unusable(Trouble(path, str(problem))) from None
     top, left = int(down * (frames.shape[1] - view.height + 1)), int(across * (frames.shape[2] - view.width + 1))
@@ -94,7 +94,7 @@ def as_channels(frames: Pixels, channels: int) -> Pixels:
     return np.rint(grey).astype(np.uint8)[..., None]
 
 
-def _geometry(view: View, clip: "Clip") -> Geometry:
+def geometry_of(view: View, clip: "Clip") -> Geometry:
     """The size to read at: the target's, or, where a part is drawn later, the smallest that covers it."""
     if view.cut != "random":
         return Geometry(view.height, view.width, "crop" if view.cut == "centre" else "stretch")
