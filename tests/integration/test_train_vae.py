@@ -1,17 +1,19 @@
 """The way of an autoencoder: frames captured, trained, latents saved, a video model on them, its trajectory decoded."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
-from training_runs import same, torchrun, weights, write
+from training_runs import ROOT, same, torchrun, weights, write
 
 from diffsynth.cli import main
 from diffsynth.images import read_image
@@ -333,3 +335,40 @@ def test_a_video_model_is_no_autoencoder_and_the_other_way_round(
     )
     drawn = {"task": "sample", "checkpoint": str(vae), "output_path": str(tmp_path / "b")}
     assert "is of the task `train_vae`" in refused(drawn, capsys)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_perceptual_distance_that_is_named_takes_part(tmp_path: Path) -> None:
+    class Apart(torch.nn.Module):
+        def forward(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            return (one - other).abs().mean([1, 2, 3])
+
+    torch.jit.script(Apart()).save(str(tmp_path / "apart.pt"))
+    keys = {"steps": 1, "disc_start": None, "precision": "bf16", "perceptual_weight": 2.0}
+    output = run(vae_tree(tmp_path / "run", lpips=[str(tmp_path / "apart.pt")], **keys))
+    (found,) = entries(output, "perceptual", "reconstruction", "adversarial")
+    assert len(found) == 2
+    assert all(each > 0 for each in found)
+
+
+def test_an_imported_autoencoder_serves_as_one(tmp_path: Path, vae: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(weights(vae), tmp_path / "vae_autoencoder_ckpt.pth")
+    command = ["import", str(tmp_path / "vae_autoencoder_ckpt.pth"), "--set", "autoencoder.norm_channels=4"]
+    assert main([*command, "--output", str(tmp_path / "vae.safetensors")]) == 0
+    assert "latents of 3 channels" in " ".join(capsys.readouterr().out.split())
+    own, theirs = (autoencoder(str(each)) for each in (vae, tmp_path / "vae.safetensors"))
+    assert own.fingerprint != theirs.fingerprint  # its scale is another
+    assert (theirs.scale, theirs.factor) == (1.0, own.factor)
+    pretrained = vae_tree(tmp_path / "on", steps=1) | {"pretrained": str(tmp_path / "vae.safetensors")}
+    run(pretrained)
+
+
+def test_configs_of_the_page_are_valid() -> None:
+    schema = jsonschema.Draft202012Validator(json.loads((ROOT / "config" / "schema.json").read_text()))
+    page = (ROOT / "docs" / "video_vae.md").read_text(encoding="utf-8")
+    found = [json.loads(each) for each in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    assert [each["task"] for each in found] == ["capture_frames", "train_vae", "save_latents", "train"]
+    for tree in found:
+        assert not list(schema.iter_errors(tree)), tree["task"]
+    for path in re.findall(r"run_DiffSynth\.py (\S+)", page):
+        assert not list(schema.iter_errors(json.loads((ROOT / path).read_text()))), path
