@@ -14,11 +14,19 @@ from diffsynth.imports.base import Format, Imported
 def formats() -> tuple[Format, ...]:
     """All kinds of files, in the order that they are tried."""
     from diffsynth.imports.latte_yaml import LatteYaml
+    from diffsynth.imports.official_latte import OfficialLatte
     from diffsynth.imports.published_unet3d import PublishedUnet3D
     from diffsynth.imports.videogeneration import VideoGenerationLatte, VideoGenerationVae
     from diffsynth.imports.videogeneration_yaml import VideoGenerationYaml
 
-    return PublishedUnet3D(), VideoGenerationVae(), VideoGenerationLatte(), VideoGenerationYaml(), LatteYaml()
+    return (
+        PublishedUnet3D(),
+        OfficialLatte(),
+        VideoGenerationVae(),
+        VideoGenerationLatte(),
+        VideoGenerationYaml(),
+        LatteYaml(),
+    )
 
 
 def import_file(path: Path, output: Path | None = None, overrides: Sequence[Override] = ()) -> Imported:

@@ -129,7 +129,8 @@ class TrainVae:
         from diffsynth.models.kl_vae import KlVae
         from diffsynth.training.data.stream import Stream
         from diffsynth.training.journal import METRICS
-        from diffsynth.training.vae_loop import VaeTrainer, perceptual_of
+        from diffsynth.training.perceptual import load_perceptual
+        from diffsynth.training.vae_loop import VaeTrainer
 
         config, settings, world = self.config, self.config.train, self.runtime.world
         frames = Frames(config.dataset.build())
@@ -139,7 +140,7 @@ class TrainVae:
                 config.facts(),
                 stream,
                 settings,
-                perceptual_of(settings),
+                load_perceptual(settings.lpips) if settings.lpips else None,
                 run.path,
                 world,
                 self.runtime.torch_device(),

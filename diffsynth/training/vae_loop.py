@@ -291,12 +291,3 @@ class Measured:
     """In decibels, of the mean squared error over all frames."""
     spread: float
     """Root of the mean square of latents."""
-
-
-def perceptual_of(settings: VaeTrainSettings) -> Any:
-    """The distance that the user names weights of, or None."""
-    if not settings.lpips:
-        return None
-    from diffsynth.training.perceptual import load_perceptual
-
-    return load_perceptual(settings.lpips)

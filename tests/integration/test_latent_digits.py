@@ -11,8 +11,8 @@ import pytest
 from diffsynth.cli import main
 
 ROOT = Path(__file__).parents[2]
-VAE_STEPS, STEPS = 300, 300
-"""About two minutes of one core."""
+VAE_STEPS, STEPS = 200, 150
+"""A minute and a half of one core."""
 
 
 @pytest.mark.slow
@@ -23,14 +23,14 @@ def test_digits_come_back_and_are_drawn_by_way_of_latents(tmp_path: Path) -> Non
         assert main(["run", path, "--quiet", "--output", str(tmp_path / output), *overrides]) == 0
 
     short = ("train.warm_up=20", "train.tensorboard=false")
-    run("train/vae_digits.json", "vae", f"train.steps={VAE_STEPS}", "train.disc_start=250", *short)
-    # The bar of the whole training, which gets to 33.
-    assert json.loads((tmp_path / "vae" / "run.json").read_text())["psnr"] >= 25
-    run("vae_digits/2_save_latents.json", "latents", f"vae={tmp_path / 'vae'}", "dataset.clips=200")
-    keys = (f"vae={tmp_path / 'vae'}", f"dataset.latents={tmp_path / 'latents'}", "dataset.clips=200")
+    run("train/vae_digits.json", "vae", f"train.steps={VAE_STEPS}", "train.disc_start=170", *short)
+    # A quarter of the steps gets to 25; the whole training, to 33, and its bar is 25.
+    assert json.loads((tmp_path / "vae" / "run.json").read_text())["psnr"] >= 23
+    run("vae_digits/2_save_latents.json", "latents", f"vae={tmp_path / 'vae'}", "dataset.clips=100")
+    keys = (f"vae={tmp_path / 'vae'}", f"dataset.latents={tmp_path / 'latents'}", "dataset.clips=100")
     run("vae_digits/3_train.json", "run", *keys, f"train.steps={STEPS}", "train.sample_every=0", *short)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert losses[-1] < losses[0] / 2
+    assert losses[-1] < 0.75 * losses[0]
     run("vae_digits/4_sample.json", "drawn", f"checkpoint={tmp_path / 'run'}", "num_videos=20", "steps=10")
     run("vae_digits/5_evaluate.json", "measured", f"samples={tmp_path / 'drawn'}", "num_reference=100")
     frechet = json.loads((tmp_path / "measured" / "evaluation.json").read_text())["frechet_random_conv3d"]

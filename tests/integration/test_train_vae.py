@@ -139,6 +139,16 @@ def test_two_processes_give_the_same_curve(tmp_path: Path, vae: Path) -> None:
         assert one == pytest.approx(other, abs=1e-5)
 
 
+@pytest.mark.slow
+def test_two_processes_save_the_same_latents(tmp_path: Path, vae: Path, latents: Path) -> None:
+    done = torchrun(write(tmp_path / "two.json", latents_tree(tmp_path / "two", vae)), 2)
+    assert done.returncode == 0, done.stderr
+    assert read_index(tmp_path / "two").clips == read_index(latents).clips
+    for each in read_index(latents).clips:
+        one, other = (load_file(folder / each.file)["moments"] for folder in (tmp_path / "two", latents))
+        assert torch.allclose(one, other, atol=1e-5)  # another number of threads may sum in another order
+
+
 def test_an_autoencoder_kl_is_written_for_diffusers(tmp_path: Path) -> None:
     body = vae_tree(tmp_path / "kl", steps=2, disc_start=None)
     body["autoencoder"] = KL
