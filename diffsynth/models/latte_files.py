@@ -15,13 +15,13 @@ from diffsynth.errors import MissingFileError, ModelError
 from diffsynth.models.base import Condition, VideoShape
 from diffsynth.models.latte import Latte
 from diffsynth.models.latte_config import SIZES, LatteConfig
+from diffsynth.models.weights import differing, some
 
 HEADS = {hidden: heads for hidden, _, heads in SIZES.values()}
 PARTS = ("ema", "model")
 """What a published file holds, the better first."""
 MARKS = ("x_embedder.proj.weight", "pos_embed", "temp_embed", "blocks.0.attn.qkv.weight", "final_layer.linear.weight")
 """The weights that tell a network's numbers."""
-SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def read_latte(path: Path, heads: int | None = None) -> PublishedLatte:
     missing = [name for name in MARKS if name not in weights]
     if missing:
         raise ModelError(
-            f"{path}: is no Latte checkpoint: it has no {_some(missing)}. It holds {_some(sorted(weights))}. "
+            f"{path}: is no Latte checkpoint: it has no {some(missing)}. It holds {some(sorted(weights))}. "
             "Is it another model's?"
         )
     found = _described(path, weights, heads)
@@ -64,19 +64,6 @@ def read_latte(path: Path, heads: int | None = None) -> PublishedLatte:
     return found
 
 
-def differing(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """In which weights two networks differ, in words; nothing where they agree in all names and shapes."""
-    missing = [name for name in expected if name not in found]
-    unknown = [name for name in found if name not in expected]
-    shapes = [
-        f"{name} is {tuple(found[name].shape)} instead of {tuple(each.shape)}"
-        for name, each in expected.items()
-        if name in found and found[name].shape != each.shape
-    ]
-    told = (("it lacks", missing), ("it has", unknown), ("", shapes))
-    return [f"{words} {_some(names)}".strip() for words, names in told if names]
-
-
 def _weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise MissingFileError(f"{path}: was not found. Name a .pt or .safetensors file of weights.")
@@ -85,16 +72,22 @@ def _weights(path: Path) -> dict[str, Tensor]:
             tree: object = load_file(path)
         else:
             tree = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as problem:
+    except pickle.UnpicklingError:
+        # torch's own words advise to load it nevertheless.
+        raise ModelError(
+            f"{path}: doesn't load as weights: it is damaged, or holds other things than tensors, such as code, which "
+            "is never run. Download it again, or use a file that holds tensors alone."
+        ) from None
+    except (OSError, RuntimeError, SafetensorError, EOFError) as problem:
         raise ModelError(
             f"{path}: doesn't load as weights ({(str(problem) or type(problem).__name__).splitlines()[0][:200]}). "
-            "Only tensors are read, never code. Is the download complete?"
+            "Is the download complete?"
         ) from problem
     if isinstance(tree, dict):
-        tree = next((tree[part] for part in PARTS if isinstance(tree.get(part), dict)), tree)
+        tree = next((tree[part] for part in PARTS if isinstance(tree.get(part), dict) and tree[part]), tree)
     if not isinstance(tree, dict) or not all(isinstance(each, Tensor) for each in tree.values()):
         raise ModelError(f'{path}: holds no table of weights, neither by itself nor under "ema" or "model".')
-    return {str(name).removeprefix("module."): each for name, each in tree.items()}
+    return {str(name).removeprefix("module.").removeprefix("_orig_mod."): each for name, each in tree.items()}
 
 
 def _described(path: Path, weights: Mapping[str, Tensor], heads: int | None) -> PublishedLatte:
@@ -123,7 +116,3 @@ def _condition(weights: Mapping[str, Tensor]) -> Condition:
         return Condition("class", num_classes=len(labels) - 1)
     words = weights.get("text_embedding_projection.1.weight")
     return Condition() if words is None else Condition("text", text_dim=int(words.shape[1]))
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -79,18 +79,27 @@ def facts_of(path: Path) -> Facts:
             "a published Latte can be drawn from by the task `sample`."
         )
     try:
-        return Facts(json.loads(metadata["model"]), int(metadata["step"]), json.loads(metadata["run"]))
-    except (KeyError, ValueError) as problem:
-        raise ModelError(f"{path}: what it says of itself is damaged ({problem}).") from None
+        model, run = _table(json.loads(metadata["model"])), _table(json.loads(metadata["run"]))
+        return Facts(model, int(metadata["step"]), run)
+    except (KeyError, TypeError, ValueError, RecursionError) as problem:
+        raise ModelError(f"{path}: what it says of itself is damaged ({problem}). Use another checkpoint.") from None
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def _metadata(path: Path) -> dict[str, Any]:
     """The words at the head of a safetensors file."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(min(length, LONGEST_HEADER)))
-            words: dict[str, str] = header.get("__metadata__", {})
-    except (OSError, ValueError, struct.error) as problem:
-        raise ModelError(f"{path}: is no whole safetensors file ({problem}).") from None
-    return words
+        return _table(_table(header).get("__metadata__") or {})
+    except (OSError, ValueError, TypeError, RecursionError, struct.error) as problem:
+        raise ModelError(
+            f"{path}: is no whole safetensors file ({problem}). If it is damaged, delete it: a run goes on from its "
+            "checkpoint before that."
+        ) from None
+
+
+def _table(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise TypeError(f"a table was expected, and {type(found).__name__} is there")
+    return found
