@@ -7,6 +7,7 @@ from diffsynth.attention.patterns import PAINTED, REFERENCE
 from diffsynth.config import Contradiction
 from diffsynth.config.keyed import values
 from diffsynth.tasks.prompts import caption_file
+from diffsynth.tasks.sampled_clip import SampledClip
 
 TRACKS = ("prompt", "negative_prompt", "guidance_scale", "seed_of_noise", "img2img_strength")
 """What can be said by frame, beside the weights of nets and LoRAs."""
@@ -52,10 +53,8 @@ def _of_partners(config: "StylizeConfig") -> Iterator[Contradiction]:
         yield Contradiction(
             ("background_prompt", "mask"), '"background_prompt" is painted outside of a "mask", which is not given.'
         )
-    if config.wording().captioned and not (file := caption_file(config.main_clip())).is_file():
-        yield Contradiction(
-            ("prompt", "input_video"), f'"prompt" asks for the clip\'s caption, but there is no {file}. Write it.'
-        )
+    if config.wording().captioned:
+        yield from _of_the_caption(config)
     if config.feature_cache > 1 and config.attention_mode == "window":
         yield Contradiction(
             ("feature_cache", "attention_mode"),
@@ -73,6 +72,19 @@ def _of_partners(config: "StylizeConfig") -> Iterator[Contradiction]:
             ("controlnets", "style_image"),
             'ControlnetImageProcesserShuffle takes its look from "style_image", which is not given.\n  '
             "Add it, or leave that net out.",
+        )
+
+
+def _of_the_caption(config: "StylizeConfig") -> Iterator[Contradiction]:
+    if isinstance(config.input_video, SampledClip):
+        if config.input_video.caption() is None:
+            yield Contradiction(
+                ("prompt", "input_video"),
+                '"prompt" asks for the clip\'s caption, but the model that draws the clip is told nothing of it.',
+            )
+    elif not (file := caption_file(config.main_clip())).is_file():
+        yield Contradiction(
+            ("prompt", "input_video"), f'"prompt" asks for the clip\'s caption, but there is no {file}. Write it.'
         )
 
 

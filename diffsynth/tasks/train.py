@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from diffsynth.config import Contradiction, ModelRef, OptionalPath
 from diffsynth.config.fields import hub_id
 from diffsynth.diffusion.objective import DiffusionConfig
-from diffsynth.errors import ConfigError
+from diffsynth.errors import ConfigError, MediaError
 from diffsynth.hub import is_cached
-from diffsynth.models import BackboneConfig, LatteConfig
+from diffsynth.models import BackboneConfig, LatteConfig, VideoShape
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, available_cores
 from diffsynth.tasks.base import Prediction, Runnable, Task
 from diffsynth.training.conditions import ClassConditionConfig, ConditionConfig, NoConditionConfig, TextConditionConfig
 from diffsynth.training.data import ClipSet, DatasetConfig
-from diffsynth.training.data.files import FilesConfig
+from diffsynth.training.data.files import FileClips, FilesConfig, known_classes
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
 from diffsynth.training.facts import checkpoints, weights_file
 from diffsynth.training.settings import TrainSettings
@@ -72,6 +72,18 @@ class TrainConfig(Runnable):
             yield Contradiction(
                 ("train",), '"train.precision" is "fp16", whose loss scale is not spread by "sharding": use "bf16".'
             )
+        if isinstance(self.condition, TextConditionConfig) and not getattr(self.dataset, "captions", False):
+            yield Contradiction(
+                ("condition", "dataset"),
+                '"condition" is "text", but the data set says no captions. Use one of files, each with a text beside '
+                'it (clip.mp4 and clip.txt), and set "dataset.captions": true.',
+            )
+        shown, known = self.train.sample_steps, self.diffusion.train_steps
+        if self.train.sample_every and shown > known and self.diffusion.objective != "flow":
+            yield Contradiction(
+                ("train", "diffusion"),
+                f'"train.sample_steps" is {shown}, but "diffusion.train_steps" is {known}. Use at most {known}.',
+            )
         if isinstance(self.dataset, FilesConfig):
             if self.dataset.random_crop and not self.dataset.centre_square_crop:
                 yield Contradiction(
@@ -90,6 +102,8 @@ class TrainConfig(Runnable):
     def predict(self) -> Prediction:
         clips = self.clips()
         height, width = self.dataset.size
+        if self.space == "pixel":
+            self.backbone.require_fit(VideoShape(self.dataset.frames, self.dataset.frame_channels, height, width))
         settings = self.train
         epochs = settings.steps * settings.global_batch / len(clips)
         remarks = [
@@ -109,6 +123,13 @@ class TrainConfig(Runnable):
             problem = _misfit(self.dataset.type, clips.classes, self.condition.num_classes)
             if problem is not None:
                 raise ConfigError([problem])
+            odd = clips.unclassed() if isinstance(clips, FileClips) else None
+            if odd is not None:
+                found = "no class" if odd.kind is None else f'the class "{odd.kind}", which no clip has'
+                raise MediaError(
+                    f'{odd.path}: "condition" is "class", but this picture has {found}. Put pictures into folders '
+                    f'named after their classes, or list them as "path class". {known_classes(clips)}'
+                )
         return clips
 
     def model(self, clips: ClipSet) -> VideoModelConfig:
