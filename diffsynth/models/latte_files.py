@@ -1,7 +1,9 @@
 """Published Latte checkpoints: which network a file of weights is of, and whether it is whole."""
 
+import argparse
 import math
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from diffsynth.models.weights import differing, some
 HEADS = {hidden: heads for hidden, _, heads in SIZES.values()}
 PARTS = ("ema", "model")
 """What a published file holds, the better first."""
+WRAPPED = re.compile(r"^((module|_orig_mod)\.)+")
+"""What DDP and torch.compile put before names."""
 MARKS = ("x_embedder.proj.weight", "pos_embed", "temp_embed", "blocks.0.attn.qkv.weight", "final_layer.linear.weight")
 """The weights that tell a network's numbers."""
 
@@ -71,7 +75,8 @@ def _weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             tree: object = load_file(path)
         else:
-            tree = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            with torch.serialization.safe_globals([argparse.Namespace]):  # a trainer's options: plain values
+                tree = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
         # torch's own words advise to load it nevertheless.
         raise ModelError(
@@ -87,7 +92,7 @@ def _weights(path: Path) -> dict[str, Tensor]:
         tree = next((tree[part] for part in PARTS if isinstance(tree.get(part), dict) and tree[part]), tree)
     if not isinstance(tree, dict) or not all(isinstance(each, Tensor) for each in tree.values()):
         raise ModelError(f'{path}: holds no table of weights, neither by itself nor under "ema" or "model".')
-    return {str(name).removeprefix("module.").removeprefix("_orig_mod."): each for name, each in tree.items()}
+    return {WRAPPED.sub("", str(name)): each for name, each in tree.items()}
 
 
 def _described(path: Path, weights: Mapping[str, Tensor], heads: int | None) -> PublishedLatte:

@@ -101,3 +101,16 @@ def test_a_link_that_leads_nowhere_is_passed_over(tmp_path: Path) -> None:
     stream = Stream(clips, 0)
     troubles = [each for index in range(2) for each in stream[index].troubles]
     assert {each.path.name for each in troubles} == {"b.mp4"}
+
+
+def test_the_code_beside_a_text_encoder_is_not_run(tmp_path: Path) -> None:
+    """Nor is anybody asked whether it should be."""
+    from diffsynth.training.captions import Captions
+
+    mark = tmp_path / "ran"
+    settings = {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "own.py").write_text(f"open({str(mark)!r}, 'w').close()\nclass Own: pass\n")
+    with pytest.raises(ModelError, match="no text encoder with its tokenizer could be loaded"):
+        Captions.load(str(tmp_path), 8, 0.1, CPU)
+    assert not mark.exists()
