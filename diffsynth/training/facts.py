@@ -28,12 +28,9 @@ class Facts:
     """The data's fingerprint and the loss scale of fp16: what training goes on with beside tensors."""
 
     def metadata(self) -> dict[str, str]:
-        return {
-            "format": FORMAT,
-            "model": json.dumps(self.model),
-            "step": str(self.step),
-            "run": json.dumps(self.run),
-        }
+        """One entry: of several, safetensors writes them in another order each time, and the same training would leave
+        other bytes."""
+        return {FORMAT: json.dumps({"model": self.model, "step": self.step, "run": self.run})}
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
@@ -67,20 +64,20 @@ def weights_file(place: Path) -> Path:
 
 def is_ours(path: Path) -> bool:
     """Whether a file is a checkpoint of the task `train`."""
-    return path.suffix == ".safetensors" and _metadata(path).get("format") == FORMAT
+    return path.suffix == ".safetensors" and FORMAT in _metadata(path)
 
 
 def facts_of(path: Path) -> Facts:
     """What a checkpoint says of itself; `ModelError` where it is none of ours."""
     metadata = _metadata(path)
-    if metadata.get("format") != FORMAT:
+    if FORMAT not in metadata:
         raise ModelError(
             f"{path}: does not say how its network is built, as checkpoints of the task `train` do. Use one of these; "
             "a published Latte can be drawn from by the task `sample`."
         )
     try:
-        model, run = _table(json.loads(metadata["model"])), _table(json.loads(metadata["run"]))
-        return Facts(model, int(metadata["step"]), run)
+        words = _table(json.loads(metadata[FORMAT]))
+        return Facts(_table(words["model"]), int(words["step"]), _table(words["run"]))
     except (KeyError, TypeError, ValueError, RecursionError) as problem:
         raise ModelError(f"{path}: what it says of itself is damaged ({problem}). Use another checkpoint.") from None
 

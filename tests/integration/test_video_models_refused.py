@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from training_runs import same, tree, weights, write
+from training_runs import tree, write
 
 from diffsynth.cli import main
 
@@ -171,4 +171,4 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path, capsys: Said) -> N
     assert "delete it: a run goes on from its checkpoint before that" in capsys.readouterr().err
     last.unlink()
     assert main(["run", str(file), "--quiet"]) == 0
-    assert same(weights(cut), weights(whole))
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
