@@ -13,13 +13,13 @@ from diffsynth.config import ConfigModel, Contradiction, ModelRef, OptionalPath
 from diffsynth.config.fields import hub_id
 from diffsynth.diffusion.objective import SolverName
 from diffsynth.errors import ConfigError
-from diffsynth.hub import is_cached
+from diffsynth.hub import missing
 from diffsynth.models import TextScheduler
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import PrecisionName, Runtime
 from diffsynth.tasks.base import Prediction, Runnable, Task
-from diffsynth.training.conditions import ClassConditionConfig, NoConditionConfig, TextConditionConfig
+from diffsynth.training.conditions import ClassConditionConfig, NoConditionConfig, TextConditionConfig, encoder_of
 from diffsynth.training.data.example import Size
 from diffsynth.training.facts import facts_of, is_ours, weights_file
 from diffsynth.training.video_model import VideoModelConfig, described
@@ -151,14 +151,13 @@ class SampleConfig(Runnable):
 
     def predict(self) -> Prediction:
         if self.is_pipeline:
-            hub = hub_id(self.checkpoint)
             settings = self.pipeline or PipelineSettings()
             height, width = settings.size
-            downloads = (hub,) if hub is not None and not is_cached(hub) else ()
-            return Prediction(self.num_videos * settings.frames, height, width, None, None, downloads)
+            return Prediction(self.num_videos * settings.frames, height, width, None, None, missing([self.checkpoint]))
         path = weights_file(Path(self.checkpoint))
         if not is_ours(path):
-            return Prediction(None, 0, 0, None, remarks=("The size is in the checkpoint's weights.",))
+            known = ("The size is in the checkpoint's weights.",)
+            return Prediction(None, 0, 0, None, downloads=missing([self.vae]), remarks=known)
         facts = facts_of(path)
         model = described(facts.model, str(path))
         self.wishes(model)
@@ -169,6 +168,7 @@ class SampleConfig(Runnable):
             height,
             width,
             frames * height * width * 3 * (1 + self.enlarge),
+            downloads=missing([self.vae or model.vae, encoder_of(model.condition)]),
             remarks=(f"The checkpoint is of step {facts.step}.",),
         )
 

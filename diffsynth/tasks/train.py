@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from diffsynth.config import Contradiction, ModelRef, OptionalPath
-from diffsynth.config.fields import hub_id
 from diffsynth.diffusion.objective import DiffusionConfig
 from diffsynth.errors import ConfigError, MediaError
-from diffsynth.hub import is_cached
+from diffsynth.hub import missing
 from diffsynth.models import BackboneConfig, LatteConfig, VideoShape
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, available_cores
 from diffsynth.tasks.base import Prediction, Runnable, Task
-from diffsynth.training.conditions import ClassConditionConfig, ConditionConfig, NoConditionConfig, TextConditionConfig
+from diffsynth.training.conditions import (
+    ClassConditionConfig,
+    ConditionConfig,
+    NoConditionConfig,
+    TextConditionConfig,
+    encoder_of,
+)
 from diffsynth.training.data import ClipSet, DatasetConfig
 from diffsynth.training.data.files import FileClips, FilesConfig, known_classes
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
@@ -111,9 +116,7 @@ class TrainConfig(Runnable):
         ]
         if clips.classes:
             remarks.append(f"{len(clips.classes)} classes.")
-        encoder = self.condition.encoder if isinstance(self.condition, TextConditionConfig) else None
-        hubs = (hub_id(each) for each in (self.vae, encoder) if each is not None)
-        downloads = tuple(each for each in hubs if each is not None and not is_cached(each))
+        downloads = missing([self.vae, encoder_of(self.condition)])
         return Prediction(self.dataset.frames, height, width, None, None, downloads, tuple(remarks))
 
     def clips(self) -> ClipSet:

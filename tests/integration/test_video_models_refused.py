@@ -1,7 +1,10 @@
 """What trainers, samplers and evaluations are asked for, and can't do: said by a check, or in one sentence."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +175,29 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path, capsys: Said) -> N
     last.unlink()
     assert main(["run", str(file), "--quiet"]) == 0
     assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_checks_need_no_torch_and_tell_what_is_fetched(trained: Path, tmp_path: Path) -> None:
+    samples = ran(tmp_path, "samples", sampled(trained / "class", tmp_path))
+    clip = {"sample": str(trained / "class"), "seed": 3}
+    bodies = [
+        {**tree(tmp_path / "a"), "pretrained": str(trained / "class")},
+        {**tree(tmp_path / "b"), "space": "latent", "vae": "nobody/autoencoder"},
+        sampled(trained / "class", tmp_path / "c", labels="seven"),
+        {"task": "evaluate", "samples": str(samples), "dataset": tree(tmp_path)["dataset"]},
+        {"task": "transcode", "input_video": clip},
+    ]
+    files = [
+        str(write(tmp_path / f"{number}.json", {"output_path": str(tmp_path / "out"), **body}))
+        for number, body in enumerate(bodies)
+    ]
+    code = (
+        "import sys; from diffsynth.cli import main\n"
+        f"for each in {files!r}: assert main(['check', each]) == 0, each\n"
+        "assert not {'torch', 'av', 'cv2'} & sys.modules.keys()"
+    )
+    environment = {**os.environ, "DIFFSYNTH_CACHE": str(tmp_path / "cache"), "HF_HUB_CACHE": str(tmp_path / "hub")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "downloads  nobody/autoencoder" in done.stdout
