@@ -1,9 +1,10 @@
 """Models of the hub: which are on this machine already, told from the cache's folders alone, and how others come."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from diffsynth.config.fields import hub_id
 from diffsynth.errors import UnavailableError
 
 MOVED = {
@@ -33,6 +34,12 @@ def snapshots(model_id: str) -> list[Path]:
 def is_cached(model_id: str) -> bool:
     """Whether some snapshot of the model was downloaded."""
     return bool(snapshots(model_id))
+
+
+def missing(references: Iterable[str | None]) -> tuple[str, ...]:
+    """Those that are ids of the hub, and not on this machine yet."""
+    ids = [hub_id(each) for each in references if each is not None]
+    return tuple(each for each in ids if each is not None and not is_cached(each))
 
 
 def snapshot(model_id: str, patterns: Sequence[str], key: str, revision: str | None = None) -> Path:

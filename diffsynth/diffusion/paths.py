@@ -111,8 +111,9 @@ class Discrete:
         count = len(self.signals)
         if steps > count:
             raise ConfigError([f'"steps" is {steps}, but the network was trained on {count}. Use at most {count}.'])
-        # One step alone begins at noise too.
-        indices = np.linspace(count - 1, 0, steps + 1 if multistep or steps == 1 else steps).round().astype(int)[:steps]
+        # One step alone begins at noise too; with as many steps as points there are, none can be left out.
+        points_there = steps + 1 if (multistep and steps < count) or steps == 1 else steps
+        indices = np.linspace(count - 1, 0, points_there).round().astype(int)[:steps]
         points = [
             Level(index * TIMESTEPS / count, math.sqrt(self.signals[index]), math.sqrt(1 - self.signals[index]))
             for index in indices.tolist()

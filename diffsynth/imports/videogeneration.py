@@ -145,7 +145,7 @@ def _weights_if_any(path: Path) -> "Mapping[str, Tensor]":
 
 
 def _require_fit(path: Path, expected: "Mapping[str, Tensor]", found: "Mapping[str, Tensor]") -> None:
-    from diffsynth.models.weight_files import differing
+    from diffsynth.models.weights import differing
 
     differences = differing(expected, found)
     if differences:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
+AT_ONCE = 64
+"""Clips in memory at a time: of all of them there may be too many."""
 LARGEST = 32
 """Frames are compared at this size at most: finer detail would tell apart what shows the same."""
 
@@ -21,15 +23,16 @@ class Nearest:
 
 
 def nearest(videos: Sequence[Pixels], clips: Sequence[Pixels]) -> Nearest:
-    there = np.stack([_small(each) for each in clips])
-    squares = np.square(there).sum(1)
-    found, distances = [], []
-    for video in videos:
-        here = _small(video)
-        gaps = np.maximum(squares - 2 * there @ here + here @ here, 0)
-        found.append(int(gaps.argmin()))
-        distances.append(float(np.sqrt(gaps.min() / len(here))))
-    return Nearest(np.array(found), np.array(distances))
+    here = np.stack([_small(each) for each in videos])
+    found, least = np.zeros(len(here), np.int64), np.full(len(here), np.inf)
+    for start in range(0, len(clips), AT_ONCE):
+        part = clips[start : start + AT_ONCE]
+        there = np.stack([_small(each) for each in part])
+        gaps = np.square(here).sum(1)[:, None] - 2 * here @ there.T + np.square(there).sum(1)
+        nearer = gaps.min(1) < least
+        found[nearer] = start + gaps.argmin(1)[nearer]
+        least = np.minimum(least, gaps.min(1))
+    return Nearest(found, np.sqrt(np.maximum(least, 0) / here.shape[1]))
 
 
 def _small(video: Pixels) -> NDArray[np.float64]:

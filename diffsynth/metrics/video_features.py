@@ -17,6 +17,8 @@ from diffsynth.runtime import torch_generator
 Pixels = NDArray[np.uint8]
 AT_ONCE = 8
 I3D_SIDE = 224
+I3D_OPTIONS = {"rescale": False, "resize": False, "return_features": True}
+"""How the published file is called; one that has no such options is called without."""
 RANDOM_WIDTHS = (16, 32, 32)
 RANDOM_LARGEST = 64
 """Frames with a longer side are made smaller for the random network."""
@@ -72,6 +74,8 @@ class I3d:
                 f"{path}: is no TorchScript file ({str(problem).splitlines()[0]}). FVD takes the I3D that was exported "
                 "with torch.jit, often called i3d_torchscript.pt."
             ) from None
+        known = {each.name for each in self.network.forward.schema.arguments}
+        self.options = {name: value for name, value in I3D_OPTIONS.items() if name in known}
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while block := file.read(1 << 20):
@@ -88,10 +92,7 @@ class I3d:
             batch, (frames, I3D_SIDE, I3D_SIDE), mode="trilinear", align_corners=False
         ).to(self.device)
         try:
-            try:
-                said: Tensor = self.network(sized, rescale=False, resize=False, return_features=True)
-            except (RuntimeError, TypeError):  # one that has no such options
-                said = self.network(sized)
+            said: Tensor = self.network(sized, **self.options)
         except RuntimeError as problem:
             last = str(problem).strip().splitlines()[-1]
             raise ModelError(

@@ -79,7 +79,7 @@ class LatteConfig(ConfigModel):
         return self
 
     def build(self, shape: VideoShape, condition: Condition, *, learned_sigma: bool) -> "Latte":
-        self._require_fit(shape)
+        self.require_fit(shape)
         from diffsynth.models.latte import Latte
 
         return Latte(
@@ -98,7 +98,8 @@ class LatteConfig(ConfigModel):
             backend=self.attention,
         )
 
-    def _require_fit(self, shape: VideoShape) -> None:
+    def require_fit(self, shape: VideoShape) -> None:
+        """Raises `ModelError` for videos that its patches don't divide."""
         if shape.height % self.patch or shape.width % self.patch:
             raise ModelError(
                 f'"backbone.patch" is {self.patch}, which doesn\'t divide frames of {shape.width}×{shape.height}. '

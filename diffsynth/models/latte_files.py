@@ -12,7 +12,8 @@ from diffsynth.errors import ModelError
 from diffsynth.models.base import Condition, VideoShape
 from diffsynth.models.latte import Latte
 from diffsynth.models.latte_config import SIZES, LatteConfig
-from diffsynth.models.weight_files import differing, read_weights, some
+from diffsynth.models.weight_files import read_weights
+from diffsynth.models.weights import differing, some
 
 HEADS = {hidden: heads for hidden, _, heads in SIZES.values()}
 MARKS = ("x_embedder.proj.weight", "pos_embed", "temp_embed", "blocks.0.attn.qkv.weight", "final_layer.linear.weight")

@@ -80,17 +80,21 @@ class Unet3DConfig(ConfigModel):
         return condition.text_dim if condition.kind == "text" else self.cond_dim or 4 * self.dim
 
     def build(self, shape: VideoShape, condition: Condition, *, learned_sigma: bool) -> "VideoUnet":
+        self.require_fit(shape)
+        from diffsynth.models.video_unet import VideoUnet
+
+        out = shape.channels * (2 if learned_sigma else 1)
+        network = self.network(shape.channels, out, self.told_width(condition))
+        return VideoUnet(network, shape, condition, pooling=self.text_pooling, clock=self.clock)
+
+    def require_fit(self, shape: VideoShape) -> None:
+        """Raises `ModelError` for videos that its levels can't halve."""
         halved = 2 ** (len(self.dim_mults) - 1)
         if shape.height % halved or shape.width % halved:
             raise ModelError(
                 f'"backbone.dim_mults" has {len(self.dim_mults)} levels, which need frames whose sides are multiples '
                 f"of {halved}; they are {shape.width}×{shape.height}. Use fewer levels or other frames."
             )
-        from diffsynth.models.video_unet import VideoUnet
-
-        out = shape.channels * (2 if learned_sigma else 1)
-        network = self.network(shape.channels, out, self.told_width(condition))
-        return VideoUnet(network, shape, condition, pooling=self.text_pooling, clock=self.clock)
 
     def network(self, channels: int, out: int, told: int | None) -> "Unet3D":
         """The network alone, which is told a vector of width `told`."""

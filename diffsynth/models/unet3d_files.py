@@ -11,7 +11,8 @@ from torch import Tensor
 from diffsynth.errors import ModelError
 from diffsynth.models.unet3d import Unet3D
 from diffsynth.models.unet3d_config import SkipFrom, Unet3DConfig
-from diffsynth.models.weight_files import differing, read_tree
+from diffsynth.models.weight_files import read_tree
+from diffsynth.models.weights import differing
 
 PARTS = ("ema", "model")
 """What a trainer's file holds, the better first."""

@@ -1,7 +1,8 @@
 """Files of weights, read without running any code in them."""
 
+import argparse
 import pickle
-from collections.abc import Mapping
+import re
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from diffsynth.errors import MissingFileError, ModelError
 
 PARTS = ("ema", "model")
 """What a published file holds, the better first."""
-SHOWN = 4
+WRAPPED = re.compile(r"^((module|_orig_mod)\.)+")
+"""What DDP and torch.compile put before names."""
 
 
 def read_tree(path: Path) -> object:
@@ -23,11 +25,18 @@ def read_tree(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        tree: object = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as problem:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # a trainer's options: plain values
+            tree: object = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError:
+        # torch's own words advise to load it nevertheless.
+        raise ModelError(
+            f"{path}: doesn't load as weights: it is damaged, or holds other things than tensors, such as code, which "
+            "is never run. Download it again, or use a file that holds tensors alone."
+        ) from None
+    except (OSError, RuntimeError, SafetensorError, EOFError) as problem:
         raise ModelError(
             f"{path}: doesn't load as weights ({(str(problem) or type(problem).__name__).splitlines()[0][:200]}). "
-            "Only tensors are read, never code. Is the download complete?"
+            "Is the download complete?"
         ) from problem
     return tree
 
@@ -36,25 +45,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """The table of weights in a file, by their names; of `ema` and `model` the former. No code in it is run."""
     tree = read_tree(path)
     if isinstance(tree, dict):
-        tree = next((tree[part] for part in PARTS if isinstance(tree.get(part), dict)), tree)
+        tree = next((tree[part] for part in PARTS if isinstance(tree.get(part), dict) and tree[part]), tree)
     if not isinstance(tree, dict) or not all(isinstance(each, Tensor) for each in tree.values()):
         raise ModelError(f'{path}: holds no table of weights, neither by itself nor under "ema" or "model".')
-    return {str(name).removeprefix("module."): each for name, each in tree.items()}
-
-
-def differing(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """In which weights two networks differ, in words; nothing where they agree in all names and shapes."""
-    missing = [name for name in expected if name not in found]
-    unknown = [name for name in found if name not in expected]
-    shapes = [
-        f"{name} is {tuple(found[name].shape)} instead of {tuple(each.shape)}"
-        for name, each in expected.items()
-        if name in found and found[name].shape != each.shape
-    ]
-    told = (("it lacks", missing), ("it has", unknown), ("", shapes))
-    return [f"{words} {some(names)}".strip() for words, names in told if names]
-
-
-def some(names: list[str]) -> str:
-    """The first of them, and how many more there are."""
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return {WRAPPED.sub("", str(name)): each for name, each in tree.items()}

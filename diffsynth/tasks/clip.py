@@ -183,6 +183,7 @@ class ClipTaskConfig(FramesTaskConfig):
     def expected(self) -> Prediction | None:
         if not isinstance(self.input_video, SampledClip) or self.main_clip().exists():
             return None
+        self.input_video.wish()
         model = self.input_video.model()
         height, width = target_size(*model.size, self.geometry())
         frames = self.selection().count_of(model.frames)

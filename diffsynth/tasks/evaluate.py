@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from diffsynth import disk
 from diffsynth.config import Contradiction, ExistingPath, OptionalPath
+from diffsynth.errors import MediaError
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime
@@ -17,7 +18,12 @@ from diffsynth.training.data import DatasetConfig
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
 from diffsynth.training.data.moving_shapes import MovingShapesConfig
 
+if TYPE_CHECKING:
+    from diffsynth.training.samples import Listed
+
 RESULT = "evaluation.json"
+NEED_TWO = ("frechet_random_conv3d", "fvd")
+"""The metrics that compare how videos are spread."""
 MetricName = Literal[
     "frechet_random_conv3d", "fvd", "digit_accuracy", "moving_shapes", "motion_histogram", "nearest_clip"
 ]
@@ -47,7 +53,8 @@ class EvaluateConfig(Runnable):
     num_reference: Annotated[int, Field(ge=4, le=1_000_000)] = 1000
     """Clips of the data set to measure against; half as many more say how near clips are by chance."""
     i3d: OptionalPath = None
-    """For `fvd`: the I3D network as a TorchScript file. Which one it is, is recorded by its SHA-256."""
+    """For `fvd`: the I3D network as a TorchScript file. Which one it is, is recorded by its SHA-256. Such a file is a
+    program that torch runs: use none that you don't trust."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Which clips are taken, and where in them."""
 
@@ -65,6 +72,11 @@ class EvaluateConfig(Runnable):
             )
         if self.i3d is not None and "fvd" not in self.metrics:
             yield Contradiction(("metrics", "i3d"), '"i3d" is given, but "metrics" doesn\'t name "fvd".')
+        if "motion_histogram" in self.metrics and self.dataset.frames < 2:
+            yield Contradiction(
+                ("metrics", "dataset"),
+                '"motion_histogram" needs videos of 2 frames at least, and "dataset.frames" is 1.',
+            )
         if "digit_accuracy" in self.metrics and not isinstance(self.dataset, MovingDigitsConfig):
             yield Contradiction(
                 ("metrics", "dataset"),
@@ -86,11 +98,21 @@ class EvaluateConfig(Runnable):
         return {"samples": source_of(self.samples), **local}
 
     def predict(self) -> Prediction:
-        from diffsynth.training.samples import listed_samples
-
-        found = listed_samples(self.samples)
+        found = self.chosen()
         height, width = self.dataset.size
         return Prediction(len(found) * self.dataset.frames, height, width, None, remarks=(f"{len(found)} samples.",))
+
+    def chosen(self) -> "list[Listed]":
+        """The samples to measure."""
+        from diffsynth.training.samples import listed_samples
+
+        found = listed_samples(self.samples)[: self.num_samples]
+        of_clouds = [name for name in self.metrics if name in NEED_TWO]
+        if len(found) < 2 and of_clouds:
+            raise MediaError(
+                f'{self.samples}: holds one video; "{of_clouds[0]}" needs two at least. Draw more, or leave it out.'
+            )
+        return found
 
     def build(self, runtime: Runtime) -> Task:
         return Evaluate(self, runtime)
@@ -105,10 +127,10 @@ class Evaluate:
 
     def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
         from diffsynth.metrics.generated import Compared, measured
-        from diffsynth.training.samples import listed_samples, read_reference, read_samples
+        from diffsynth.training.samples import read_reference, read_samples
 
         config = self.config
-        samples, count = listed_samples(config.samples)[: config.num_samples], config.num_reference
+        samples, count = config.chosen(), config.num_reference
         reference = read_reference(config.dataset, count + count // 2, config.seed, progress)
         videos, labels = read_samples(samples, config.dataset), [each.label for each in samples]
         compared = Compared(videos, labels, reference[:count], reference[count:])

@@ -13,6 +13,8 @@ from diffsynth.sd.prompt import GREATEST_WEIGHT, Texts, overweight
 from diffsynth.tracks import Track
 
 CAPTION = "{caption}"
+CAPTION_FILE = "caption.txt"
+"""The caption of a folder of images, in it."""
 LONGEST_CAPTION = 100_000
 
 ByShot = Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
@@ -93,7 +95,7 @@ def caption_file(clip: Path) -> Path:
     if not clip.exists():
         return clip.parent / "caption.txt"
     beside = clip.with_name(f"{clip.name}.txt") if clip.is_dir() else clip.with_suffix(".txt")
-    return clip / "caption.txt" if clip.is_dir() and not beside.is_file() else beside
+    return clip / CAPTION_FILE if clip.is_dir() and not beside.is_file() else beside
 
 
 def read_caption(path: Path) -> str:

@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from diffsynth.config import ConfigModel, Contradiction, ModelRef, OptionalPath
 from diffsynth.config.fields import hub_id
 from diffsynth.diffusion.objective import SolverName
 from diffsynth.errors import ConfigError
-from diffsynth.hub import is_cached
+from diffsynth.hub import missing
 from diffsynth.models import TextScheduler
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import PrecisionName, Runtime
 from diffsynth.tasks.base import Prediction, Runnable, Task
-from diffsynth.training.conditions import ClassConditionConfig, TextConditionConfig, wrong_label
+from diffsynth.training.conditions import ClassConditionConfig, NoConditionConfig, TextConditionConfig, encoder_of
 from diffsynth.training.data.example import Size
 from diffsynth.training.facts import facts_of, is_ours, weights_file
 from diffsynth.training.video_model import VideoModelConfig, described
-from diffsynth.training.wishes import Wish
+from diffsynth.training.wishes import Wish, label_of
 
 if TYPE_CHECKING:
     from diffsynth.training.drawing import Drawer
 
 Format = Literal["mp4", "gif", "png"]
-Class = Annotated[int, Field(ge=0)] | str
 _CLASS = [{"type": "integer", "minimum": 0}, {"type": "string"}]
 DTYPES: Mapping[str, PrecisionName] = {"float32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 PIPELINE_SCALE = 7.5
@@ -37,7 +37,16 @@ PIPELINE = "model_index.json"
 
 
 def _classes(value: Any) -> Any:
-    return (value,) if isinstance(value, int | str) and value != "all" else value
+    if value is None or value == "all":
+        return value
+    classes = [value] if isinstance(value, int | str) else value
+    if not isinstance(classes, list | tuple) or not classes or not all(map(_is_class, classes)):
+        raise PydanticCustomError("path", 'must be "all", a class by its number or name, or a list of them', {})
+    return tuple(classes)
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, str) or (type(value) is int and value >= 0)
 
 
 def _texts(value: Any) -> Any:
@@ -74,7 +83,7 @@ class SampleConfig(Runnable):
     num_videos: Annotated[int, Field(ge=1, le=1_000_000)] = 16
     """How many videos. Video i is the same whatever their number."""
     labels: Annotated[
-        Literal["all"] | Annotated[tuple[Class, ...], Field(strict=False)] | None,
+        Literal["all"] | tuple[int | str, ...] | None,
         BeforeValidator(_classes),
         WithJsonSchema({"anyOf": [*_CLASS, {"type": "array", "items": {"anyOf": _CLASS}}, {"type": "null"}]}),
     ] = None
@@ -119,8 +128,12 @@ class SampleConfig(Runnable):
     def contradictions(self) -> Iterator[Contradiction]:
         if self.is_pipeline:
             if not self.prompts and self.captions is None:
+                hub = hub_id(self.checkpoint)
+                kind = f'an id of the hub, since there is no folder "{hub}" here: ' if hub is not None else ""
                 yield Contradiction(
-                    ("checkpoint", "prompts"), '"checkpoint" is a LattePipeline, which needs "prompts".'
+                    ("checkpoint", "prompts"),
+                    f'"checkpoint" is {kind}a LattePipeline, which needs "prompts". If a training run is meant, name '
+                    "its folder, and train it first.",
                 )
             for key in ("solver", "vae", "save_trajectory"):
                 if getattr(self, key):
@@ -141,14 +154,13 @@ class SampleConfig(Runnable):
 
     def predict(self) -> Prediction:
         if self.is_pipeline:
-            hub = hub_id(self.checkpoint)
             settings = self.pipeline or PipelineSettings()
             height, width = settings.size
-            downloads = (hub,) if hub is not None and not is_cached(hub) else ()
-            return Prediction(self.num_videos * settings.frames, height, width, None, None, downloads)
+            return Prediction(self.num_videos * settings.frames, height, width, None, None, missing([self.checkpoint]))
         path = weights_file(Path(self.checkpoint))
         if not is_ours(path):
-            return Prediction(None, 0, 0, None, remarks=("The size is in the checkpoint's weights.",))
+            known = ("The size is in the checkpoint's weights.",)
+            return Prediction(None, 0, 0, None, downloads=missing([self.vae]), remarks=known)
         facts = facts_of(path)
         model = described(facts.model, str(path))
         self.wishes(model)
@@ -159,11 +171,14 @@ class SampleConfig(Runnable):
             height,
             width,
             frames * height * width * 3 * (1 + self.enlarge),
+            downloads=missing([self.vae or model.vae, encoder_of(model.condition)]),
             remarks=(f"The checkpoint is of step {facts.step}.",),
         )
 
     def wishes(self, model: VideoModelConfig | None) -> list[Wish]:
         """What each video is told. `ConfigError` where the model takes no such thing; None: a `LattePipeline`."""
+        if model is not None:
+            _require_sense(self, model)
         told = _told(self, model)
         return [Wish(index, **told[index % len(told)]) for index in range(self.num_videos)]
 
@@ -196,6 +211,20 @@ class SampleConfig(Runnable):
         return PipelineDrawer(maker, making, settings.negative_prompt, self.seed)
 
 
+def _require_sense(config: SampleConfig, model: VideoModelConfig) -> None:
+    """`ConfigError` for steps that the model hasn't, and for guidance that would do nothing, or lead nowhere."""
+    known = model.diffusion.train_steps
+    if model.diffusion.objective != "flow" and config.steps > known:
+        raise ConfigError([f'"steps" is {config.steps}, but the network was trained on {known}. Use at most {known}.'])
+    if config.cfg_scale in (None, 1.0):
+        return
+    if isinstance(model.condition, NoConditionConfig):
+        raise ConfigError([f'"cfg_scale" is {config.cfg_scale:g}, but the model is told nothing. Leave it out.'])
+    if model.condition.dropout == 0:
+        why = 'the model was trained with "condition.dropout" 0: it knows no answer without its condition'
+        raise ConfigError([f'"cfg_scale" is {config.cfg_scale:g}, but {why}, to lead away from. Leave it out.'])
+
+
 def _told(config: SampleConfig, model: VideoModelConfig | None) -> list[dict[str, Any]]:
     """What videos are told, in the order that is gone through again and again."""
     condition = model.condition if model is not None else None
@@ -206,7 +235,7 @@ def _told(config: SampleConfig, model: VideoModelConfig | None) -> list[dict[str
         names, count = model.classes, condition.num_classes
         if config.labels in (None, "all"):
             return [{"label": label} for label in range(count)]
-        return [{"label": _label(each, names, count)} for each in config.labels or ()]
+        return [{"label": label_of(each, names, count)} for each in config.labels or ()]
     if config.labels is not None:
         raise ConfigError(['"labels" is given, but the model knows no classes. Leave it out.'])
     if model is None or isinstance(condition, TextConditionConfig):
@@ -234,16 +263,6 @@ def _captions(source: Path | None) -> tuple[str, ...]:
             [f'"captions": {source} holds no text. Give a file with one a line, or a folder of .txt files.']
         )
     return found
-
-
-def _label(wanted: int | str, names: tuple[str, ...], count: int) -> int:
-    if isinstance(wanted, str):
-        if wanted not in names:
-            raise ConfigError([f'There is no class "{wanted}". Known: {", ".join(names) or f"0 to {count - 1}"}.'])
-        return names.index(wanted)
-    if wanted >= count:
-        raise ConfigError([wrong_label(wanted, count)])
-    return wanted
 
 
 @dataclass(frozen=True)

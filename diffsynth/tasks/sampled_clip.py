@@ -14,8 +14,11 @@ from diffsynth.config.problems import explain
 from diffsynth.errors import ConfigError
 from diffsynth.identity import glance
 from diffsynth.runtime import Runtime
+from diffsynth.tasks.prompts import CAPTION_FILE
+from diffsynth.training.conditions import ClassConditionConfig, TextConditionConfig
 from diffsynth.training.facts import facts_of, weights_file
 from diffsynth.training.video_model import VideoModelConfig, described
+from diffsynth.training.wishes import Wish, label_of
 
 FRAMES = "frames"
 
@@ -27,8 +30,8 @@ class SampledClip(ConfigModel):
     """The folder of a training run, or one of its safetensors files."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Another seed is another clip."""
-    label: Annotated[int, Field(ge=0)] | None = None
-    """The clip's class, for a model that is told classes; left out, one goes by the seed."""
+    label: Annotated[int, Field(ge=0)] | str | None = None
+    """The clip's class by number or name, for a model that is told classes; left out, one goes by the seed."""
     prompt: str | None = None
     """The clip's text, for a model that is told texts."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 50
@@ -39,6 +42,30 @@ class SampledClip(ConfigModel):
     def model(self) -> VideoModelConfig:
         path = weights_file(self.sample)
         return described(facts_of(path).model, str(path))
+
+    def wish(self) -> Wish:
+        """What the model is told. `ConfigError` where it takes no such thing."""
+        model = self.model()
+        condition = model.condition
+        if self.prompt is not None and not isinstance(condition, TextConditionConfig):
+            raise ConfigError(['"input_video.prompt" is given, but the model is not told texts. Leave it out.'])
+        if self.label is not None and not isinstance(condition, ClassConditionConfig):
+            raise ConfigError(['"input_video.label" is given, but the model is not told classes. Leave it out.'])
+        if isinstance(condition, TextConditionConfig):
+            if self.prompt is None:
+                raise ConfigError(['"input_video.prompt" is missing: the model is told texts.'])
+            return Wish(0, prompt=self.prompt)
+        if isinstance(condition, ClassConditionConfig):
+            # Where training left rows for more classes than the clips have, nothing was ever drawn by these.
+            count = len(model.classes) or condition.num_classes
+            wanted = self.seed % count if self.label is None else self.label
+            return Wish(0, label_of(wanted, model.classes, condition.num_classes))
+        return Wish(0)
+
+    def caption(self) -> str | None:
+        """What the clip shows: its text, or its class by name."""
+        wish, names = self.wish(), self.model().classes
+        return names[wish.label] if wish.label is not None and wish.label < len(names) else wish.prompt
 
     def place(self) -> Path:
         """Where the frames lie, or will."""
@@ -63,20 +90,18 @@ class SampledClip(ConfigModel):
         from diffsynth.training.drawing import ModelDrawer
         from diffsynth.training.pictures import rgb
         from diffsynth.training.sampling import SamplePlan
-        from diffsynth.training.wishes import Wish
 
         plan = SamplePlan(self.steps, self.seed, self.cfg_scale)
+        wish = self.wish()
         drawer = ModelDrawer.load(self.sample, None, plan, runtime)
-        count = drawer.model.conditioner.condition.num_classes
-        if self.label is not None and self.label >= count:
-            raise ConfigError([f'"input_video.label" is {self.label}, but the model knows {count} classes.'])
-        label = self.seed % count if self.label is None and count else self.label
-        [(_, video)] = drawer.videos([[Wish(0, label, self.prompt)]], None)
+        [(_, video)] = drawer.videos([[wish]], None)
         aside = entry / f".{FRAMES}.partial"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         for number, frame in enumerate(rgb(video)):
             write_png(aside / f"{number:05}.png", frame)
+        if caption := self.caption():
+            (aside / CAPTION_FILE).write_text(caption, encoding="utf-8")
         aside.rename(entry / FRAMES)
 
 

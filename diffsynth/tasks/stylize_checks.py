@@ -7,6 +7,7 @@ from diffsynth.config import Contradiction
 from diffsynth.config.keyed import values
 from diffsynth.sd.prompt import overweight
 from diffsynth.tasks.prompts import caption_file, too_heavy
+from diffsynth.tasks.sampled_clip import SampledClip
 from diffsynth.tasks.stylize_settings import StylizeSettings
 
 TRACKS = ("prompt", "negative_prompt", "guidance_scale", "seed_of_noise", "img2img_strength")
@@ -52,10 +53,8 @@ def _of_partners(config: StylizeSettings) -> Iterator[Contradiction]:
         yield Contradiction(
             ("background_prompt", "mask"), '"background_prompt" is painted outside of a "mask", which is not given.'
         )
-    if config.wording().captioned and not (file := caption_file(config.main_clip())).is_file():
-        yield Contradiction(
-            ("prompt", "input_video"), f'"prompt" asks for the clip\'s caption, but there is no {file}. Write it.'
-        )
+    if config.wording().captioned:
+        yield from _of_the_caption(config)
     if config.feature_cache > 1 and config.attention_mode == "window":
         yield Contradiction(
             ("feature_cache", "attention_mode"),
@@ -73,6 +72,19 @@ def _of_partners(config: StylizeSettings) -> Iterator[Contradiction]:
             ("controlnets", "style_image"),
             'ControlnetImageProcesserShuffle takes its look from "style_image", which is not given.\n  '
             "Add it, or leave that net out.",
+        )
+
+
+def _of_the_caption(config: StylizeSettings) -> Iterator[Contradiction]:
+    if isinstance(config.input_video, SampledClip):
+        if config.input_video.caption() is None:
+            yield Contradiction(
+                ("prompt", "input_video"),
+                '"prompt" asks for the clip\'s caption, but the model that draws the clip is told nothing of it.',
+            )
+    elif not (file := caption_file(config.main_clip())).is_file():
+        yield Contradiction(
+            ("prompt", "input_video"), f'"prompt" asks for the clip\'s caption, but there is no {file}. Write it.'
         )
 
 

@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from diffsynth.config import Contradiction, ModelRef, OptionalPath
-from diffsynth.config.fields import hub_id
 from diffsynth.diffusion.objective import DiffusionConfig
-from diffsynth.errors import ConfigError
-from diffsynth.hub import is_cached
-from diffsynth.models import BackboneConfig, LatteConfig, Unet3DConfig
+from diffsynth.errors import ConfigError, MediaError
+from diffsynth.hub import missing
+from diffsynth.models import BackboneConfig, LatteConfig, Unet3DConfig, VideoShape
 from diffsynth.progress import Progress
 from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, available_cores
 from diffsynth.tasks.base import Prediction, Runnable, Task
 from diffsynth.training.autoencoders import autoencoder
-from diffsynth.training.conditions import ClassConditionConfig, ConditionConfig, NoConditionConfig, TextConditionConfig
+from diffsynth.training.conditions import (
+    ClassConditionConfig,
+    ConditionConfig,
+    NoConditionConfig,
+    TextConditionConfig,
+    encoder_of,
+)
 from diffsynth.training.data import ClipSet, DatasetConfig
-from diffsynth.training.data.files import FilesConfig
+from diffsynth.training.data.files import FileClips, FilesConfig, known_classes
 from diffsynth.training.data.latents import require_made_by, require_size, saved_clips
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
 from diffsynth.training.data.whole import chance_taken
@@ -84,6 +89,18 @@ class TrainConfig(Runnable):
                 f'"train.prob_focus_present" is for "unet3d", but "backbone" is "{self.backbone.type}". Leave it out; '
                 'pictures beside clips are "dataset.images".',
             )
+        if isinstance(self.condition, TextConditionConfig) and not getattr(self.dataset, "captions", False):
+            yield Contradiction(
+                ("condition", "dataset"),
+                '"condition" is "text", but the data set says no captions. Use one of files, each with a text beside '
+                'it (clip.mp4 and clip.txt), and set "dataset.captions": true.',
+            )
+        shown, known = self.train.sample_steps, self.diffusion.train_steps
+        if self.train.sample_every and shown > known and self.diffusion.objective != "flow":
+            yield Contradiction(
+                ("train", "diffusion"),
+                f'"train.sample_steps" is {shown}, but "diffusion.train_steps" is {known}. Use at most {known}.',
+            )
         if isinstance(self.dataset, FilesConfig):
             if self.dataset.random_crop and not self.dataset.centre_square_crop:
                 yield Contradiction(
@@ -118,6 +135,8 @@ class TrainConfig(Runnable):
     def predict(self) -> Prediction:
         clips = self.clips()
         height, width = self.dataset.size
+        if self.space == "pixel":
+            self.backbone.require_fit(VideoShape(self.dataset.frames, self.dataset.frame_channels, height, width))
         settings = self.train
         epochs = settings.steps * settings.global_batch / len(clips)
         remarks = [
@@ -125,9 +144,7 @@ class TrainConfig(Runnable):
         ]
         if clips.classes:
             remarks.append(f"{len(clips.classes)} classes.")
-        encoder = self.condition.encoder if isinstance(self.condition, TextConditionConfig) else None
-        hubs = (hub_id(each) for each in (self.vae, encoder) if each is not None)
-        downloads = tuple(each for each in hubs if each is not None and not is_cached(each))
+        downloads = missing([self.vae, encoder_of(self.condition)])
         return Prediction(self.dataset.frames, height, width, None, None, downloads, tuple(remarks))
 
     def clips(self) -> ClipSet:
@@ -137,6 +154,13 @@ class TrainConfig(Runnable):
             problem = _misfit(self.dataset.type, clips.classes, self.condition.num_classes)
             if problem is not None:
                 raise ConfigError([problem])
+            odd = clips.unclassed() if isinstance(clips, FileClips) else None
+            if odd is not None:
+                found = "no class" if odd.kind is None else f'the class "{odd.kind}", which no clip has'
+                raise MediaError(
+                    f'{odd.path}: "condition" is "class", but this picture has {found}. Put pictures into folders '
+                    f'named after their classes, or list them as "path class". {known_classes(clips)}'
+                )
         return clips
 
     def _saved(self) -> ClipSet:

@@ -34,10 +34,16 @@ class Captions:
         hub = hub_id(reference)
         folder = snapshot(hub, PATTERNS, '"condition.encoder"') if hub else Path(reference)
         try:
-            settings = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-            kind = getattr(transformers, KINDS.get(settings.model_type, "AutoModel"))
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            encoder = kind.from_pretrained(folder, local_files_only=True)
+            # Left open, transformers would ask on the terminal whether to run a folder's code.
+            closed: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+            settings = transformers.AutoConfig.from_pretrained(folder, **closed)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **closed)
+            name = KINDS.get(settings.model_type)
+            encoder: Any = (
+                transformers.AutoModel.from_pretrained(folder, **closed)
+                if name is None
+                else getattr(transformers, name).from_pretrained(folder, local_files_only=True)
+            )
         except (OSError, ValueError, KeyError) as problem:
             raise ModelError(
                 f'{reference}: no text encoder with its tokenizer could be loaded from there ({problem}). "encoder" is '

@@ -58,6 +58,12 @@ class TextConditionConfig(ConfigModel):
 
 ConditionConfig = Annotated[NoConditionConfig | ClassConditionConfig | TextConditionConfig, Field(discriminator="type")]
 
+
+def encoder_of(condition: NoConditionConfig | ClassConditionConfig | TextConditionConfig) -> str | None:
+    """The text encoder that a condition needs."""
+    return condition.encoder if isinstance(condition, TextConditionConfig) else None
+
+
 Labels = Sequence[Sequence[int | None]]
 Texts = Sequence[Sequence[str | None]]
 

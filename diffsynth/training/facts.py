@@ -31,12 +31,9 @@ class Facts:
     format: str = FORMAT
 
     def metadata(self) -> dict[str, str]:
-        return {
-            "format": self.format,
-            "model": json.dumps(self.model),
-            "step": str(self.step),
-            "run": json.dumps(self.run),
-        }
+        """One entry: of several, safetensors writes them in another order each time, and the same training would leave
+        other bytes."""
+        return {self.format: json.dumps({"model": self.model, "step": self.step, "run": self.run})}
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
@@ -70,30 +67,39 @@ def weights_file(place: Path) -> Path:
 
 def is_ours(path: Path, kind: str = FORMAT) -> bool:
     """Whether a file is a checkpoint of the task `train`, or of another by its format."""
-    return path.suffix == ".safetensors" and _metadata(path).get("format") == kind
+    return path.suffix == ".safetensors" and kind in _metadata(path)
 
 
 def facts_of(path: Path, kind: str = FORMAT) -> Facts:
     """What a checkpoint says of itself; `ModelError` where it is none of ours."""
     metadata = _metadata(path)
-    found = metadata.get("format")
-    if found != kind:
+    if kind not in metadata:
         hint = " A published Latte can be drawn from by the task `sample`." if kind == FORMAT else ""
-        what = f"is of the task `{MADE_BY[found]}`" if found in MADE_BY else "does not say how its network is built"
+        found = next((each for each in MADE_BY if each in metadata), None)
+        what = f"is of the task `{MADE_BY[found]}`" if found else "does not say how its network is built"
         raise ModelError(f"{path}: {what}; a checkpoint of the task `{MADE_BY[kind]}` is needed here.{hint}")
     try:
-        return Facts(json.loads(metadata["model"]), int(metadata["step"]), json.loads(metadata["run"]), kind)
-    except (KeyError, ValueError) as problem:
-        raise ModelError(f"{path}: what it says of itself is damaged ({problem}).") from None
+        words = _table(json.loads(metadata[kind]))
+        return Facts(_table(words["model"]), int(words["step"]), _table(words["run"]), kind)
+    except (KeyError, TypeError, ValueError, RecursionError) as problem:
+        raise ModelError(f"{path}: what it says of itself is damaged ({problem}). Use another checkpoint.") from None
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def _metadata(path: Path) -> dict[str, Any]:
     """The words at the head of a safetensors file."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(min(length, LONGEST_HEADER)))
-            words: dict[str, str] = header.get("__metadata__", {})
-    except (OSError, ValueError, struct.error) as problem:
-        raise ModelError(f"{path}: is no whole safetensors file ({problem}).") from None
-    return words
+        return _table(_table(header).get("__metadata__") or {})
+    except (OSError, ValueError, TypeError, RecursionError, struct.error) as problem:
+        raise ModelError(
+            f"{path}: is no whole safetensors file ({problem}). If it is damaged, delete it: a run goes on from its "
+            "checkpoint before that."
+        ) from None
+
+
+def _table(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise TypeError(f"a table was expected, and {type(found).__name__} is there")
+    return found

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from diffsynth.errors import ModelError
 from diffsynth.models.latte_files import read_latte
-from diffsynth.models.weight_files import differing
 from diffsynth.runtime import Runtime
 from diffsynth.training.autoencoders import reduction
 from diffsynth.training.checkpoint import opened
 from diffsynth.training.conditions import ClassConditionConfig, NoConditionConfig
 from diffsynth.training.facts import AUTOENCODER, facts_of, is_ours, weights_file
-from diffsynth.training.video_model import VideoModel, VideoModelConfig, described
+from diffsynth.training.video_model import OtherNetwork, VideoModel, VideoModelConfig, described
 
 AVERAGE, PLAIN = "ema.", "model."
 
@@ -29,13 +28,10 @@ def load_model(place: Path, runtime: Runtime, vae: str | None = None) -> VideoMo
             config = config.model_copy(update={"vae": vae})
     else:
         config = published(path, vae)
-    model = config.build(runtime)
-    weights = averaged(path)
-    differences = differing(model.network.state_dict(), weights)
-    if differences:
-        raise ModelError(f"{path}: belongs to another network: {'; '.join(differences)}.")
-    model.network.load_state_dict(weights)
-    return model
+    try:
+        return config.build(runtime, weights=averaged(path))
+    except OtherNetwork as problem:
+        raise ModelError(f"{path}: belongs to another network: {problem}.") from None
 
 
 def published(path: Path, vae: str | None) -> VideoModelConfig:

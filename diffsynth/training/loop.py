@@ -100,14 +100,14 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Go on from this checkpoint."""
         facts = facts_of(path)
-        if facts.run["data"] != self.stream.clips.fingerprint:
+        if facts.run.get("data") != self.stream.clips.fingerprint:
             raise ModelError(
                 f"{path}: was trained on other data: files were added, removed or changed since. "
                 "Bring them back, or use --fresh to begin anew."
             )
         self.state.load(path)
-        if facts.run["scaler"]:
-            self.scaler.load_state_dict(facts.run["scaler"])
+        if scale := facts.run.get("scaler"):
+            self.scaler.load_state_dict(scale)
         self.done = facts.step
 
     def train(self, progress: Progress, heard: Heard | None = None) -> None:
@@ -123,7 +123,8 @@ class Trainer:
                 notes += troubles.new([each for part in parts for each in part.troubles])
                 norm = self._step(step, parts, since)
                 self.done = step + 1
-                if self.done % settings.log_every == 0 or self.done == settings.steps:
+                keeps = self.done % settings.checkpoint_every == 0 or self.done == settings.steps
+                if self.done % settings.log_every == 0 or keeps:  # what came apart is never kept
                     since = self._log(journal, since, norm, heard)
                     for line in dict.fromkeys(self.world.all_of(notes)):
                         progress.note(line)
@@ -133,7 +134,7 @@ class Trainer:
                     self._stop_if(stop.asked)
                 if settings.sample_every and self.done % settings.sample_every == 0:
                     self._show(journal)
-                if self.done % settings.checkpoint_every == 0 or self.done == settings.steps:
+                if keeps:
                     self._keep()
                 stage.advance()
         if journal is not None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diffsynth.errors import ModelError
-from diffsynth.models.weight_files import differing, read_weights
+from diffsynth.models.weight_files import read_weights
+from diffsynth.models.weights import differing
 
 LAYERS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 """VGG-16's convolutions, by their number in torchvision's list; a maximum over 2×2 stands between the groups."""

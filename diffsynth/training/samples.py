@@ -56,6 +56,10 @@ def source_of(folder: Path) -> Path:
 
 def listed_samples(folder: Path) -> list[Listed]:
     """The videos of a run of `sample`, or of any folder."""
+    if not (folder / LIST).is_file() and (folder / STRIPS).is_dir():
+        raise MediaError(
+            f"{folder}: is a run of `sample` that isn't finished: {LIST} isn't there yet. Run its config again first."
+        )
     if not (folder / LIST).is_file():
         return [Listed(each.path) for each in listed(folder, "folder")]
     try:

@@ -10,6 +10,7 @@ from torch import Tensor
 from diffsynth.diffusion.guidance import guided
 from diffsynth.diffusion.objective import SolverName
 from diffsynth.diffusion.process import Answer
+from diffsynth.errors import ModelError
 from diffsynth.runtime import torch_generator
 from diffsynth.training.network import PRECISIONS
 from diffsynth.training.video_model import VideoModel
@@ -68,8 +69,10 @@ def draw(model: VideoModel, wishes: Sequence[Wish], plan: SamplePlan, watch: Wat
     answer: Answer = partial(network, cond=None)
     if told is not None:
         nothing = model.network.null_condition(len(wishes))  # type: ignore[operator]  # every backbone has it
-        answer = guided(network, told[:, 0].to(device), nothing, plan.scale)
-    return model.objective.sample(
+        # Where training never left the condition out, the network knows no answer to lead away from.
+        scale = plan.scale if model.conditioner.condition.dropout > 0 else 1.0
+        answer = guided(network, told[:, 0].to(device), nothing, scale)
+    drawn = model.objective.sample(
         answer,
         noise(),
         plan.steps,
@@ -79,3 +82,9 @@ def draw(model: VideoModel, wishes: Sequence[Wish], plan: SamplePlan, watch: Wat
         clip_denoised=plan.clip,
         dynamic_threshold=plan.threshold,
     )
+    if not bool(torch.isfinite(drawn).all()):
+        raise ModelError(
+            'The network\'s numbers overflowed (NaN or infinite). Set "precision" to "float32" or "bf16"; in float32, '
+            "the checkpoint itself is broken: use one before it."
+        )
+    return drawn

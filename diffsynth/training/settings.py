@@ -44,7 +44,8 @@ class CourseSettings(ConfigModel):
     workers: Annotated[int, Field(ge=0, le=256)] | None = None
     """Processes that read clips ahead; left out: 4, or as many as there are cores, and none for drawn sets."""
     log_every: Annotated[int, Field(ge=1)] = 10
-    """Steps between entries of `metrics.jsonl` and TensorBoard; an entry holds their mean loss."""
+    """Steps between entries of `metrics.jsonl` and TensorBoard, each with the mean loss since the one before; every
+    checkpoint also comes with one."""
     tensorboard: bool = True
     """Also write TensorBoard's files, where the package is installed."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 1000

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from diffsynth.errors import ModelError
-from diffsynth.models.weight_files import differing
+from diffsynth.models.weights import differing
 from diffsynth.training.autoencoders import AutoencoderFacts
 from diffsynth.training.checkpoint import opened
 

@@ -1,5 +1,6 @@
 """A video diffusion model: everything that its weights need to be trained further, or to draw videos."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,17 +10,22 @@ from diffsynth.config import ConfigModel, ModelRef
 from diffsynth.diffusion.objective import DiffusionConfig
 from diffsynth.errors import ModelError
 from diffsynth.models import BackboneConfig, LatteConfig, VideoShape
+from diffsynth.models.weights import differing
 from diffsynth.runtime import Runtime, derive_seed
 from diffsynth.training.conditions import ConditionConfig, Conditioner, NoConditionConfig
 from diffsynth.training.data.example import Size
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from diffsynth.diffusion.process import Objective
     from diffsynth.training.space import Space
 
 SpaceName = Literal["pixel", "latent"]
+
+
+class OtherNetwork(Exception):  # noqa: N818  whoever knows the weights' file says it in full
+    """Weights that aren't those of the network that they are for."""
 
 
 class VideoModelConfig(ConfigModel):
@@ -44,16 +50,26 @@ class VideoModelConfig(ConfigModel):
     classes: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Names of the classes, in their order."""
 
-    def build(self, runtime: Runtime, seed: int = 0) -> "VideoModel":
-        """With the weights that training starts from, drawn from `seed`."""
+    def build(self, runtime: Runtime, seed: int = 0, weights: "Mapping[str, Tensor] | None" = None) -> "VideoModel":
+        """With the weights that training starts from, drawn from `seed`; or with a checkpoint's `weights`. These are
+        compared before anything as large as the checkpoint says is made: `OtherNetwork`."""
         import torch
 
         space, conditioner = self._space(runtime), self.condition.build(runtime)
+
+        def made() -> Any:
+            return self.backbone.build(space.shape, conditioner.condition, learned_sigma=self.diffusion.learned_sigma)
+
+        if weights is not None:
+            with torch.device("meta"):
+                expected = made().state_dict()
+            if differences := differing(expected, weights):
+                raise OtherNetwork("; ".join(differences))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
-            network: Any = self.backbone.build(
-                space.shape, conditioner.condition, learned_sigma=self.diffusion.learned_sigma
-            )
+            network = made()
+        if weights is not None:
+            network.load_state_dict(weights)
         return VideoModel(self, network.to(runtime.torch_device()), self.diffusion.build(), space, conditioner)
 
     def _space(self, runtime: Runtime) -> "Space":

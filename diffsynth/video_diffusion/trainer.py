@@ -12,7 +12,7 @@ from diffsynth.errors import MissingFileError, ModelError
 from diffsynth.models import Condition, Unet3DConfig, VideoShape
 from diffsynth.models.unet3d_files import read_published_unet
 from diffsynth.models.video_unet import VideoUnet
-from diffsynth.models.weight_files import differing
+from diffsynth.models.weights import differing
 from diffsynth.progress import Progress, shown
 from diffsynth.training import checkpoint, loop
 from diffsynth.training.conditions import Conditioner, NoConditionConfig, Nothing, TextConditionConfig

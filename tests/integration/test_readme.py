@@ -77,6 +77,27 @@ def test_every_command_runs_in_the_order_of_the_page(folder: Path, capsys: pytes
     assert {path.name for path in (folder / "results").iterdir()} == {"a", "b", "c", "d"}
 
 
+FEWER = {
+    "train": ("train.steps=2", "train.sample_every=2", "train.sample_steps=2", "train.sample_videos=2"),
+    "sample": ("num_videos=12", "steps=2"),
+    "evaluate": ("num_reference=8",),
+}
+"""What makes the long commands short: nothing else of them is changed."""
+
+
+def test_the_long_commands_run_with_fewer_steps(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [line for line in "".join(blocks("console")).splitlines() if line.strip()]
+    kinds = []
+    for line in lines:
+        given = arguments(line.partition(" #")[0].strip())
+        assert given is not None
+        kinds.append(Path(given[-1]).parent.name)
+        code = main([*given, *(part for key in FEWER[kinds[-1]] for part in ("--set", key)), "--quiet"])
+        assert code == 0, f"{line}: {capsys.readouterr().err}"
+    assert kinds == list(FEWER)
+    assert (folder / "output" / "digits_evaluated" / "evaluation.json").is_file()
+
+
 def test_every_config_is_valid(folder: Path) -> None:
     for number, tree in enumerate(configs()):
         # Where it extends a template, it lies beside that template.

@@ -204,7 +204,7 @@ def test_a_drawn_clip_is_the_input_of_another_task(
     trained: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The same frames as the task `sample` gives for that seed and class; drawn once."""
-    clip = {"sample": str(trained), "seed": 3, "label": 4, "steps": 4, "cfg_scale": 2.0}
+    clip = {"sample": str(trained), "seed": 3, "label": "four", "steps": 4, "cfg_scale": 2.0}
     base = {"task": "transcode", "input_video": clip, "output_path": str(tmp_path / "out")}
     file = write(tmp_path / "t.json", base)
     assert main(["check", str(file)]) == 0
@@ -227,6 +227,9 @@ def test_a_drawn_clip_is_the_input_of_another_task(
         ({"seed": -1}, '"seed" is -1; it must be at least 0'),
         ({"sample": "nowhere"}, '"nowhere" was not found'),
         ({"sed": 1}, 'Did you mean "seed"?'),
+        ({"label": 10}, "There is no class 10: the network knows the classes 0 to 9"),
+        ({"label": "ten"}, 'no class "ten". Known: zero, one'),
+        ({"prompt": "a fox"}, "the model is not told texts"),
     ],
 )
 def test_a_clip_that_cannot_be_drawn_is_said(

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from stylizing import Bench, close, moving_clip, psnr, run, written
+from training_runs import tree, write
 
+from diffsynth.cli import main
 from diffsynth.errors import ConfigError, MediaError
 from diffsynth.frames import Image
 from diffsynth.images import write_png
@@ -207,3 +209,19 @@ def test_a_clips_caption_is_part_of_its_prompt(bench: Bench, render: Callable[..
     (tmp_path / "clip.txt").write_text("  ")
     with pytest.raises(MediaError, match="this caption is empty"):
         render(**keys)
+
+
+def test_a_drawn_clip_is_its_own_caption(bench: Bench, render: Callable[..., Image], tmp_path: Path) -> None:
+    """By the name of its class here; known before it is drawn."""
+    body = tree(tmp_path / "run", steps=1)
+    body |= {"dataset": {"type": "moving_digits", "size": 16, "frames": 2, "clips": 4}}
+    assert main(["run", str(write(tmp_path / "t.json", body)), "--quiet"]) == 0
+    clip = {"sample": str(tmp_path / "run"), "label": "seven", "steps": 1}
+    keys = {"input_video": clip, "frame_height": 32, "frame_width": 32}
+    found = render(prompt="{caption}, the oil", **keys)
+    assert np.array_equal(found, render(prompt="seven, the oil", **keys))
+    body |= {"condition": {"type": "none"}, "output_path": str(tmp_path / "untold")}
+    assert main(["run", str(write(tmp_path / "t.json", body)), "--quiet"]) == 0
+    untold = {**keys, "input_video": {"sample": str(tmp_path / "untold")}}
+    with pytest.raises(ConfigError, match="the model that draws the clip is told nothing"):
+        render(prompt="{caption}, the oil", **untold)

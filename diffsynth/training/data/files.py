@@ -12,7 +12,7 @@ from pydantic import Field
 from diffsynth.config import ExistingPath
 from diffsynth.errors import MediaError
 from diffsynth.images import is_image_name, list_images
-from diffsynth.training.data.example import Chance, ClipSetConfig, Drawn, Trouble, Unusable
+from diffsynth.training.data.example import Chance, ClipSet, ClipSetConfig, Drawn, Trouble, Unusable
 from diffsynth.training.data.listing import Listed, listed
 from diffsynth.training.data.window import ShortPolicy, View, Window, read_window
 
@@ -41,7 +41,7 @@ class FilesConfig(ClipSetConfig):
     filter: Annotated[tuple[ExistingPath, ...], Field(strict=False)] = ()
     """Text files that list the clips to use, one a line, as UCF101's `trainlist01.txt` does."""
     captions: bool = False
-    """Each clip has a text beside it: `clip.mp4` and `clip.txt`."""
+    """Each clip, and each picture of `image_list`, has a text beside it: `clip.mp4` and `clip.txt`."""
     image_list: ExistingPath | None = None
     """Pictures for `images`: a folder of them, or a text file that lists them (`path` or `path class`). Left out,
     frames of other clips."""
@@ -126,7 +126,9 @@ class FileClips:
 
     def clip(self, number: int, chance: Chance) -> Drawn:
         each = self.listing[number]
-        return Drawn(read_window(each.path, self.window, self.view, chance), self.label_of(number), self._caption(each))
+        return Drawn(
+            read_window(each.path, self.window, self.view, chance), self.label_of(number), self._caption(each.path)
+        )
 
     def label_of(self, number: int) -> int | None:
         return self._label(self.listing[number].kind)
@@ -134,7 +136,7 @@ class FileClips:
     def caption_if_any(self, number: int) -> str | None:
         """A clip's caption; None where captions are not read, or this one can't be."""
         try:
-            return self._caption(self.listing[number])
+            return self._caption(self.listing[number].path)
         except Unusable:
             return None
 
@@ -146,34 +148,40 @@ class FileClips:
         one = Window(1)
         if not self.pictures:
             each = self.listing[number]
-            return Drawn(read_window(each.path, one, self.view, chance), self._label(each.kind), self._caption(each))
+            return Drawn(
+                read_window(each.path, one, self.view, chance), self._label(each.kind), self._caption(each.path)
+            )
         picture = self.pictures[number]
-        return Drawn(read_window(picture.path, one, self.view, chance), self._label(picture.kind))
+        caption = self._caption(picture.path)
+        return Drawn(read_window(picture.path, one, self.view, chance), self._label(picture.kind), caption)
 
     def _label(self, kind: str | None) -> int | None:
-        if kind is None:
-            return None
-        if kind not in self.classes:
-            raise MediaError(f'The picture list has the class "{kind}", but no clip has it. {known_classes(self)}')
-        return self.classes.index(kind)
+        return self.classes.index(kind) if kind in self.classes else None
 
-    def _caption(self, clip: Listed) -> str | None:
+    def unclassed(self) -> Picture | None:
+        """A picture for joint training that has none of the clips' classes."""
+        return next((each for each in self.pictures if each.kind not in self.classes), None)
+
+    def _caption(self, shown: Path) -> str | None:
         if not self.captions:
             return None
-        path = clip.path.with_suffix(".txt") if clip.path.is_file() else clip.path.with_name(f"{clip.path.name}.txt")
+        path = shown.with_suffix(".txt") if shown.is_file() else shown.with_name(f"{shown.name}.txt")
         try:
             return " ".join(path.read_text(encoding="utf-8").split())
         except (OSError, UnicodeDecodeError) as problem:
-            raise Unusable(Trouble(clip.path, f"its caption {path.name} can't be read ({problem})")) from None
+            raise Unusable(Trouble(shown, f"its caption {path.name} can't be read ({problem})")) from None
 
 
-def known_classes(clips: "FileClips") -> str:
+def known_classes(clips: ClipSet) -> str:
     names = clips.classes
     return f"Classes of the clips: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}."
 
 
 def _size_of(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else len(list(path.iterdir()))
+    """Bytes of a file, images of a folder; -1 for a link that leads nowhere, which is told when it is read."""
+    if path.is_dir():
+        return len(list(path.iterdir()))
+    return path.stat().st_size if path.is_file() else -1
 
 
 def picture_files(source: Path) -> Iterator[Picture]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from diffsynth.errors import MediaError
 from diffsynth.training.data.example import Trouble
 from diffsynth.training.data.stream import Example, Stream
 
@@ -37,14 +38,24 @@ def collate(examples: Sequence[Example]) -> Batch:
     )
 
 
-class _Examples(Dataset[Example]):
-    """A stream as torch's loader wants it."""
+class _Examples(Dataset["Example | MediaError"]):
+    """A stream as torch's loader wants it. An error is handed over, not raised: on its way from a worker process, the
+    loader would wrap a traceback around its words."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
 
-    def __getitem__(self, index: int) -> Example:
-        return self.stream[index]
+    def __getitem__(self, index: int) -> Example | MediaError:
+        try:
+            return self.stream[index]
+        except MediaError as problem:
+            return problem
+
+
+def _handed(examples: Sequence[Example | MediaError]) -> Batch | MediaError:
+    good = [each for each in examples if isinstance(each, Example)]
+    problems = [each for each in examples if isinstance(each, MediaError)]
+    return problems[0] if problems else collate(good)
 
 
 def batches(stream: Stream, plan: Iterable[Sequence[int]], workers: int) -> Iterator[Batch]:
@@ -53,10 +64,13 @@ def batches(stream: Stream, plan: Iterable[Sequence[int]], workers: int) -> Iter
         _Examples(stream),
         batch_sampler=plan,  # type: ignore[arg-type]  # any iterable of lists does
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_handed,
         prefetch_factor=4 if workers else None,
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, MediaError):
+            raise batch
+        yield batch
 
 
 class Troubles:

@@ -1,5 +1,6 @@
 """Published checkpoints: what they say of their network, and what is said of those of another."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -46,11 +47,26 @@ def test_an_official_file_loads_unchanged(tmp_path: Path, condition: Condition) 
 def test_what_wraps_a_network_leaves_its_names_alone(tmp_path: Path) -> None:
     built = published(Condition())
     wrapped = {f"module.{name}": each for name, each in built.state_dict().items()}
-    torch.save({"model": wrapped, "opt": {"step": 3}}, tmp_path / "wrapped.pt")
+    options = argparse.Namespace(model="Latte-S/4", lr=1e-4)
+    torch.save({"model": wrapped, "ema": {}, "opt": {"step": 3}, "args": options}, tmp_path / "wrapped.pt")
+    compiled = {f"_orig_mod.{name}": each for name, each in wrapped.items()}
+    torch.save({"ema": compiled}, tmp_path / "compiled.pt")
     save_file({name: each.contiguous() for name, each in built.state_dict().items()}, tmp_path / "flat.safetensors")
-    for name in ("wrapped.pt", "flat.safetensors"):
+    for name in ("wrapped.pt", "compiled.pt", "flat.safetensors"):
         weights = read_latte(tmp_path / name).weights
         assert all(torch.equal(weights[key], each) for key, each in built.state_dict().items())
+
+
+def test_weights_of_half_precision_and_a_table_without_a_row_for_none(tmp_path: Path) -> None:
+    """Nothing in a file tells n classes and a null row from n + 1 classes: the last row counts as the null one."""
+    built = published(Condition("class", num_classes=5))
+    half = {name: each.half() for name, each in built.state_dict().items()}
+    torch.save({"model": half}, tmp_path / "half.pt")
+    found = read_latte(tmp_path / "half.pt")
+    assert {each.dtype for each in found.build().parameters()} == {torch.float32}
+    rows = "y_embedder.embedding_table.weight"
+    torch.save({"model": {**half, rows: half[rows][:5].clone()}}, tmp_path / "without.pt")
+    assert (found.condition.num_classes, read_latte(tmp_path / "without.pt").condition.num_classes) == (5, 4)
 
 
 def changed(weights: dict[str, Tensor], how: str) -> object:

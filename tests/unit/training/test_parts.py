@@ -85,7 +85,7 @@ def test_facts_are_read_without_torch_and_damage_is_said(tmp_path: Path) -> None
     facts = Facts({"size": [8, 8]}, 7, {"data": "x"})
     save_file({"w": torch.zeros(2)}, tmp_path / "a.safetensors", metadata=facts.metadata())
     assert facts_of(tmp_path / "a.safetensors") == facts
-    save_file({"w": torch.zeros(2)}, tmp_path / "b.safetensors", metadata={"format": FORMAT, "model": "{"})
+    save_file({"w": torch.zeros(2)}, tmp_path / "b.safetensors", metadata={FORMAT: "{"})
     with pytest.raises(ModelError, match="is damaged"):
         facts_of(tmp_path / "b.safetensors")
     for name, data in {"empty": b"", "noise": b"\xff" * 64, "short": b"\x10\0\0\0\0\0\0\0{"}.items():

@@ -1,0 +1,27 @@
+"""In what two tables of weights differ, in words. Needs no torch."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHOWN = 4
+"""Names that a sentence holds at most."""
+
+
+def differing(expected: "Mapping[str, Tensor]", found: "Mapping[str, Tensor]") -> list[str]:
+    """In which weights two networks differ, in words; nothing where they agree in all names and shapes."""
+    missing = [name for name in expected if name not in found]
+    unknown = [name for name in found if name not in expected]
+    shapes = [
+        f"{name} is {tuple(found[name].shape)} instead of {tuple(each.shape)}"
+        for name, each in expected.items()
+        if name in found and found[name].shape != each.shape
+    ]
+    told = (("it lacks", missing), ("it has", unknown), ("", shapes))
+    return [f"{words} {some(names)}".strip() for words, names in told if names]
+
+
+def some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
