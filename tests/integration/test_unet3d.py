@@ -47,8 +47,8 @@ def test_another_backbone_knows_no_focus(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_some_minutes_of_training_draw_what_is_no_noise_any_more(tmp_path: Path) -> None:
-    """`config/train/shapes_unet3d.json` with a twelfth of its steps, held to a weaker bar; the figures of the whole
-    stand in benchmarks/RESULTS.md."""
+    """`config/train/shapes_unet3d.json` with a twelfth of its steps, held to a weaker bar; benchmarks/RESULTS.md has
+    the figures of the whole."""
 
     def task(config: str, output: str, *keys: str) -> None:
         overrides = [part for key in keys for part in ("--set", key)]
