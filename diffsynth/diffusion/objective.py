@@ -1,19 +1,15 @@
 """What a video diffusion network learns to answer, and over which noise: the config of training and sampling."""
 
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from diffsynth.config import ConfigModel
+from diffsynth.diffusion.targets import Loss, Target
 
 if TYPE_CHECKING:
     from diffsynth.diffusion.process import Objective
-
-Target = Literal["epsilon", "v", "x0", "flow"]
-Loss = Literal["l2", "l1"]
-SolverName = Literal["ddpm", "ddim", "euler", "heun", "dpmpp_2m", "unipc"]
-SOLVERS = get_args(SolverName)
 
 
 class DiffusionConfig(ConfigModel):

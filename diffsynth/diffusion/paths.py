@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffsynth.diffusion.ancestral import Posterior
-from diffsynth.diffusion.objective import Target
+from diffsynth.diffusion.targets import Target
 from diffsynth.errors import ConfigError
 
 TIMESTEPS = 1000.0

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from diffsynth.diffusion.ancestral import NATS_PER_BIT, Posterior, divergence, picture_cost
-from diffsynth.diffusion.objective import SOLVERS, Loss, SolverName, Target
 from diffsynth.diffusion.paths import Discrete, Drawn, Level, NoisePath, asked, meant, min_snr_weight
 from diffsynth.diffusion.schedule import Step
 from diffsynth.diffusion.solvers import begin
 from diffsynth.diffusion.solvers import solver as deterministic
+from diffsynth.diffusion.targets import SOLVERS, Loss, SolverName, Target
 from diffsynth.errors import ConfigError
 
 MULTISTEP: tuple[SolverName, ...] = ("dpmpp_2m", "unipc")

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ConditionKind = Literal["none", "class", "text"]
+Variant = Literal["interleaved", "sequential", "joint", "split"]
+"""How Latte's blocks share space and time."""
 TextScheduler = Literal[
     "checkpoint", "ddpm", "ddim", "pndm", "euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2s", "deis", "unipc"
 ]

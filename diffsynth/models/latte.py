@@ -10,9 +10,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from diffsynth.errors import ModelError
-from diffsynth.models.base import Condition, VideoShape
+from diffsynth.models.base import Condition, Variant, VideoShape
 from diffsynth.models.latte_block import Block, kinds
-from diffsynth.models.latte_config import Variant
 from diffsynth.models.layers import Backend, LabelEmbedder, PatchEmbedder, TimestepEmbedder, modulated
 from diffsynth.models.positions import spatial_table, temporal_table
 

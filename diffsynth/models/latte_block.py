@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from diffsynth.models.latte_config import Variant
+from diffsynth.models.base import Variant
 from diffsynth.models.layers import Attention, Backend, Mlp, SplitAttention, modulated
 
 BlockKind = Literal["spatial", "temporal", "joint", "split"]

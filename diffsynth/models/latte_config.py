@@ -7,13 +7,12 @@ from pydantic_core import PydanticCustomError
 
 from diffsynth.config import ConfigModel
 from diffsynth.errors import ModelError
-from diffsynth.models.base import Condition, VideoShape
+from diffsynth.models.base import Condition, Variant, VideoShape
 
 if TYPE_CHECKING:
     from diffsynth.models.latte import Latte
 
 LatteSize = Literal["S/2", "S/4", "S/8", "B/2", "B/4", "B/8", "L/2", "L/4", "L/8", "XL/2", "XL/4", "XL/8"]
-Variant = Literal["interleaved", "sequential", "joint", "split"]
 AttentionBackend = Literal["sdpa", "math"]
 SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
 """Hidden size, depth and heads."""

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from diffsynth.config import ConfigModel, Contradiction, ModelRef, OptionalPath
 from diffsynth.config.fields import hub_id
-from diffsynth.diffusion.objective import SolverName
+from diffsynth.diffusion.targets import SolverName
 from diffsynth.errors import ConfigError
 from diffsynth.hub import missing
 from diffsynth.models import TextScheduler

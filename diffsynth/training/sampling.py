@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from diffsynth.diffusion.guidance import guided
-from diffsynth.diffusion.objective import SolverName
 from diffsynth.diffusion.process import Answer
+from diffsynth.diffusion.targets import SolverName
 from diffsynth.errors import ModelError
 from diffsynth.runtime import torch_generator
 from diffsynth.training.network import PRECISIONS

@@ -18,8 +18,9 @@ import diffsynth  # noqa: F401  its guard lets diffusers be imported beside a to
 import diffusers
 
 from diffsynth.diffusion.guidance import guided
-from diffsynth.diffusion.objective import SOLVERS, DiffusionConfig, SolverName, Target
+from diffsynth.diffusion.objective import DiffusionConfig
 from diffsynth.diffusion.process import Answer
+from diffsynth.diffusion.targets import SOLVERS, SolverName, Target
 from diffsynth.errors import ConfigError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

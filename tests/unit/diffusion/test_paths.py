@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffsynth.diffusion.objective import DiffusionConfig, Target
+from diffsynth.diffusion.objective import DiffusionConfig
 from diffsynth.diffusion.paths import Discrete, Flow, asked, meant
+from diffsynth.diffusion.targets import Target
 
 PATHS = st.one_of(
     st.builds(Discrete.of, st.sampled_from(["linear", "cosine"]), st.integers(21, 1500)),
