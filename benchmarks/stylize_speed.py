@@ -1,6 +1,6 @@
 """What each way to save time saves and costs, and what each kind of noise does, on the demo model, in one run.
 
-    python benchmarks/stylize_speed.py [--frames 24] [--compile]
+    python benchmarks/stylize_speed.py [--frames 24] [--only plain compile …]
 
 A painted clip is stylized by the demo model with its edge net, without smoothing. Prints for each option the processor
 time of a whole run against the plain run's, the change along the source's motion (warp error, grey levels), the
@@ -56,7 +56,7 @@ HELD = {"plain, on twos": {}, "skip_still, on twos": {"skip_still": 0}}
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--compile", action="store_true", help="also measure torch.compile, which takes minutes")
+    parser.add_argument("--only", nargs="*", choices=[*OPTIONS, *COMPILED], help="some of the options, and no noises")
     options = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     painted = paint_clip(Scene.from_seed(2), "photo", "summer", "day", frames=options.frames, size=SIDES)
@@ -65,7 +65,10 @@ def main() -> None:
         os.environ["DIFFSYNTH_CACHE"] = str(Path(name) / "cache")
         bench = Bench(Path(name))
         bench.run("warm-up", frames[:2], {})
-        table(bench, frames, OPTIONS | (COMPILED if options.compile else {}))
+        if options.only:
+            table(bench, frames, {name: (OPTIONS | COMPILED)[name] for name in options.only})
+            return
+        table(bench, frames, OPTIONS)
         for speed in SPEEDS:
             print(f"a camera that pans by {speed} pixels a frame")
             table(bench, panned(options.frames, speed), NOISES)

@@ -101,7 +101,7 @@ class ControlBranch:
         """What it adds to the denoiser's skips and middle, already weighted."""
         down, middle = self.network(
             latents,
-            step.timestep,
+            torch.tensor(step.timestep),
             encoder_hidden_states=words,
             controlnet_cond=condition,
             conditioning_scale=weight,

@@ -155,7 +155,7 @@ class Predictor:
             with networks.placement.present(networks.unet):
                 answers = networks.unet(
                     asking.latents,
-                    asking.step.timestep,
+                    torch.tensor(asking.step.timestep),  # as a number, a compiled network would be made anew for each
                     encoder_hidden_states=asking.words,
                     timestep_cond=self._steering(asking),
                     added_cond_kwargs=dict(asking.added),
