@@ -45,6 +45,10 @@ class Step:
     signal: float
     next_signal: float
 
+    def within(self, start: float, end: float, steps: int) -> bool:
+        """Whether all of it lies between these parts of `steps`."""
+        return start <= self.index / steps and (self.index + 1) / steps <= end + 1e-9
+
 
 @dataclass(frozen=True)
 class Schedule:

@@ -70,7 +70,7 @@ class ControlBranch:
         return bool(self.network.config.global_pool_conditions)
 
     def acts(self, step: Step, steps: int) -> bool:
-        return self.start <= step.index / steps and (step.index + 1) / steps <= self.end + 1e-9
+        return step.within(self.start, self.end, steps)
 
     @torch.inference_mode()
     def embed(self, found: Image, alpha: Image | None) -> Tensor:

@@ -49,8 +49,7 @@ class Lora:
 
     def at(self, step: Step, steps: int, frames: Sequence[int]) -> Strength:
         """Its strength in the denoiser in a step, for rows that show these frames."""
-        acts = self.start <= step.index / steps and (step.index + 1) / steps <= self.end + 1e-9
-        if not acts:
+        if not step.within(self.start, self.end, steps):
             return 0.0
         if self.scale.constant:
             return self.scale.values[0]

@@ -31,8 +31,7 @@ class PicturePrompt:
     """(1, 1, H, W) in [0, 1]: where it acts."""
 
     def at(self, step: Step, steps: int) -> float:
-        acts = self.start <= step.index / steps and (step.index + 1) / steps <= self.end + 1e-9
-        return self.scale if acts else 0.0
+        return self.scale if step.within(self.start, self.end, steps) else 0.0
 
 
 @dataclass

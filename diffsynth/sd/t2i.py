@@ -42,7 +42,7 @@ class AdapterBranch:
         return replace(self, scale=self.scale.among(shown))
 
     def acts(self, step: Step, steps: int) -> bool:
-        return self.start <= step.index / steps and (step.index + 1) / steps <= self.end + 1e-9
+        return step.within(self.start, self.end, steps)
 
     @torch.inference_mode()
     def embed(self, found: Image, alpha: Image | None) -> Tensor:
