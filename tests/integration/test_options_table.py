@@ -22,6 +22,7 @@ from tiny import (
     save_tiny_t2i_adapter,
     save_tiny_taesd,
 )
+from torch import nn
 
 from diffsynth.errors import ConfigError
 from diffsynth.frames import Image
@@ -76,6 +77,14 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIFFSYNTH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})  # threads that wait for a busy core take long
+
+
+@pytest.fixture
+def captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are captured as graphs, where modes and generations differ, and run as they are: to make machine code of
+    them takes minutes, and test_stylize_controls does it once."""
+    compile_ = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda network: compile_(network, backend="eager"))
 
 
 def net(folder: Path, scale: Any = 1.0, name: str = "net") -> list[dict[str, Any]]:
@@ -139,10 +148,9 @@ def test_the_table_holds_every_option() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.usefixtures("captured")
 def test_each_option_works_where_the_table_says_so(bench: Bench, option: str, tmp_path: Path) -> None:
     kind = (bench.folder / "kind").read_text()
-    if option == "`compile`" and kind != "1.x":
-        pytest.skip("compiling takes minutes; the generations are compiled by the same line")
     assert table()[option][kind] == "yes"
     for mode in MODES if kind == "1.x" else MODES[:1]:
         for number, keys in enumerate(OPTIONS[option](bench.folder)):
