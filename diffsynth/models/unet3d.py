@@ -197,7 +197,7 @@ class Unet3D(nn.Module):
         bias = self.time_rel_pos_bias(frames)
         t = self.time_mlp(time.to(bias.dtype))
         t = t if told is None else torch.cat([t, told.to(t.dtype)], -1)
-        first = self.init_conv(x.flatten(0, 1))
+        first = self.init_conv(x.flatten(0, 1).contiguous(memory_format=torch.channels_last))
         y = self.init_temporal_attn(first, bias)
         first = first if self.skip_from == "convolution" else y
         kept = []
@@ -209,7 +209,7 @@ class Unet3D(nn.Module):
         for level in _levels(self.ups):
             y = level[-1](self._through(level.over, torch.cat([y, kept.pop()], 1), t, bias))
         y = self._through(self.final_conv.over, torch.cat([y, first], 1), frames)
-        return y.view(batch, frames, *y.shape[1:])
+        return y.unflatten(0, (batch, frames))
 
     def _middle(self, y: Tensor, t: Tensor, bias: Tensor) -> Tensor:
         frames = bias.shape[-1]

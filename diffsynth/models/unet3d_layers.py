@@ -106,8 +106,7 @@ class ChannelNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(1, channels, 1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(x, 1, correction=0, keepdim=True)
-        return (x - mean) * torch.rsqrt(variance + 1e-5) * self.gamma[:, :, 0]
+        return functional.layer_norm(x.movedim(1, -1), [x.shape[1]], self.gamma.flatten()).movedim(-1, 1)
 
 
 class LinearSpaceAttention(nn.Module):
@@ -197,10 +196,9 @@ class TimeAttention(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         frames = bias.shape[-1]
-        batch, (channels, height, width) = len(x) // frames, x.shape[1:]
-        rows = x.view(batch, frames, channels, -1).permute(0, 3, 1, 2).reshape(-1, frames, channels)
-        out: Tensor = self.fn(rows, bias)
-        return out.view(batch, height, width, frames, channels).permute(0, 3, 4, 1, 2).reshape(x.shape)
+        places = x.movedim(1, -1).unflatten(0, (-1, frames)).flatten(2, 3)  # (B, F, H · W, C)
+        out: Tensor = self.fn(places.transpose(1, 2).flatten(0, 1), bias)
+        return out.view_as(places.transpose(1, 2)).transpose(1, 2).reshape_as(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class Normed(nn.Module):
