@@ -209,7 +209,7 @@ class Unet3D(nn.Module):
         for level in _levels(self.ups):
             y = level[-1](self._through(level.over, torch.cat([y, kept.pop()], 1), t, bias))
         y = self._through(self.final_conv.over, torch.cat([y, first], 1), frames)
-        return y.unflatten(0, (batch, frames))
+        return y.view(batch, frames, *y.shape[1:])
 
     def _middle(self, y: Tensor, t: Tensor, bias: Tensor) -> Tensor:
         frames = bias.shape[-1]

@@ -196,9 +196,10 @@ class TimeAttention(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         frames = bias.shape[-1]
-        places = x.movedim(1, -1).unflatten(0, (-1, frames)).flatten(2, 3)  # (B, F, H · W, C)
-        out: Tensor = self.fn(places.transpose(1, 2).flatten(0, 1), bias)
-        return out.view_as(places.transpose(1, 2)).transpose(1, 2).reshape_as(x.movedim(1, -1)).movedim(-1, 1)
+        places = x.movedim(1, -1)
+        rows = places.reshape(len(x) // frames, frames, -1, x.shape[1]).transpose(1, 2)
+        out: Tensor = self.fn(rows.flatten(0, 1), bias)
+        return out.view(rows.shape).transpose(1, 2).reshape(places.shape).movedim(-1, 1)
 
 
 class Normed(nn.Module):
