@@ -14,7 +14,9 @@ from diffsynth.metrics.frechet import frechet_distance
 from diffsynth.metrics.motion import SPEEDS, apart, changes, histogram
 from diffsynth.metrics.moving_blob import is_moving_shape
 from diffsynth.metrics.nearest import nearest
+from diffsynth.metrics.shape_templates import colour_of, shape_of
 from diffsynth.runtime import Runtime, numpy_generator
+from diffsynth.training.data.moving_digits import NAMES
 from diffsynth.training.samples import Videos
 
 Pixels = NDArray[np.uint8]
@@ -28,6 +30,23 @@ class Compared:
     labels: Sequence[int | None]
     reference: Sequence[Pixels]
     held_back: Sequence[Pixels]
+    classes: Sequence[str] = ()
+    """The data set's names for the labels."""
+
+    def told(self, metric: str) -> list[str]:
+        """The class that each sample should show."""
+        if any(label is None for label in self.labels):
+            raise MediaError(
+                f'"{metric}" needs to know what each sample should show: evaluate a run of `sample` whose model is '
+                "told classes."
+            )
+        labels = [label for label in self.labels if label is not None]
+        if max(labels) >= len(self.classes):
+            raise MediaError(
+                f'"{metric}": samples have labels up to {max(labels)}, but the classes of "dataset" are '
+                f"{len(self.classes)}: {', '.join(self.classes)}. Give the data set that the model learned."
+            )
+        return [self.classes[label] for label in labels]
 
     def noise(self, seed: int) -> Sequence[Pixels]:
         """As many videos of nothing but noise."""
@@ -51,6 +70,8 @@ def measured(name: str, compared: Compared, seed: int, i3d: Path | None, runtime
             return fvd(compared, i3d, runtime)
         case "digit_accuracy":
             return digit_accuracy(compared)
+        case "shape_accuracy":
+            return shape_accuracy(compared)
         case "moving_shapes":
             return moving_shapes(compared, seed)
         case "motion_histogram":
@@ -96,18 +117,23 @@ def fvd(compared: Compared, path: Path, runtime: Runtime) -> dict[str, Any]:
 
 def digit_accuracy(compared: Compared) -> dict[str, Any]:
     """How often a drawing of the wanted digit fits best."""
-    if any(label is None for label in compared.labels):
-        raise MediaError(
-            '"digit_accuracy" needs to know which digit each sample should be: evaluate a run of `sample` whose '
-            " model is told classes."
-        )
-    seen = [digit_of(each) for each in compared.samples]
-    right = [found == label for found, label in zip(seen, compared.labels, strict=True)]
-    by_digit = {
-        str(digit): float(np.mean([ok for ok, label in zip(right, compared.labels, strict=True) if label == digit]))
-        for digit in sorted({label for label in compared.labels if label is not None})
+    return _accuracy(compared.told("digit_accuracy"), [NAMES[digit_of(each)] for each in compared.samples])
+
+
+def shape_accuracy(compared: Compared) -> dict[str, Any]:
+    """How often a drawing of the wanted shape fits best and, where the class tells it, the colour is nearest too."""
+    seen = [f"{colour_of(each)} {shape_of(each)}" for each in compared.samples]
+    told = compared.told("shape_accuracy")
+    return _accuracy(told, [found if " " in name else found.split()[1] for name, found in zip(told, seen, strict=True)])
+
+
+def _accuracy(told: Sequence[str], seen: Sequence[str]) -> dict[str, Any]:
+    right = [found == name for found, name in zip(seen, told, strict=True)]
+    by_class = {
+        each: float(np.mean([ok for ok, name in zip(right, told, strict=True) if name == each]))
+        for each in sorted(set(told))
     }
-    return {"value": float(np.mean(right)), "by_digit": by_digit, "seen": seen}
+    return {"value": float(np.mean(right)), "by_class": by_class, "seen": list(seen)}
 
 
 def moving_shapes(compared: Compared, seed: int) -> dict[str, Any]:

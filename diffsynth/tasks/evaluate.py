@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 RESULT = "evaluation.json"
 NEED_TWO = ("frechet_random_conv3d", "fvd")
 """The metrics that compare how videos are spread."""
+OF_SHAPES = ("shape_accuracy", "moving_shapes")
 MetricName = Literal[
-    "frechet_random_conv3d", "fvd", "digit_accuracy", "moving_shapes", "motion_histogram", "nearest_clip"
+    "frechet_random_conv3d",
+    "fvd",
+    "digit_accuracy",
+    "shape_accuracy",
+    "moving_shapes",
+    "motion_histogram",
+    "nearest_clip",
 ]
 
 
@@ -46,8 +53,8 @@ class EvaluateConfig(Runnable):
         "motion_histogram",
         "nearest_clip",
     )
-    """What to measure. `fvd` needs `i3d`; `digit_accuracy` is for `moving_digits`, `moving_shapes` for the set of that
-    name in colour."""
+    """What to measure. `fvd` needs `i3d`; `digit_accuracy` is for `moving_digits`, `shape_accuracy` and `moving_shapes`
+    for `moving_shapes` in colour."""
     num_samples: Annotated[int, Field(ge=2)] | None = None
     """The most samples to measure, from the first on; left out, all."""
     num_reference: Annotated[int, Field(ge=4, le=1_000_000)] = 1000
@@ -82,14 +89,13 @@ class EvaluateConfig(Runnable):
                 ("metrics", "dataset"),
                 '"digit_accuracy" tells drawn digits: it is for "dataset": "moving_digits" only.',
             )
-
-        if "moving_shapes" in self.metrics and not (
-            isinstance(self.dataset, MovingShapesConfig) and self.dataset.frame_channels == 3
-        ):
-            yield Contradiction(
-                ("metrics", "dataset"),
-                '"moving_shapes" tells coloured shapes: it is for "dataset": "moving_shapes" with 3 "frame_channels".',
-            )
+        coloured = isinstance(self.dataset, MovingShapesConfig) and self.dataset.frame_channels == 3
+        for name in OF_SHAPES:
+            if name in self.metrics and not coloured:
+                yield Contradiction(
+                    ("metrics", "dataset"),
+                    f'"{name}" tells coloured shapes: it is for "dataset": "moving_shapes" with 3 "frame_channels".',
+                )
 
     def inputs(self) -> dict[str, Path]:
         from diffsynth.training.samples import source_of
@@ -130,10 +136,10 @@ class Evaluate:
         from diffsynth.training.samples import read_reference, read_samples
 
         config = self.config
-        samples, count = config.chosen(), config.num_reference
-        reference = read_reference(config.dataset, count + count // 2, config.seed, progress)
+        samples, clips, count = config.chosen(), config.dataset.build(), config.num_reference
+        reference = read_reference(clips, count + count // 2, config.seed, progress)
         videos, labels = read_samples(samples, config.dataset), [each.label for each in samples]
-        compared = Compared(videos, labels, reference[:count], reference[count:])
+        compared = Compared(videos, labels, reference[:count], reference[count:], clips.classes)
         found: dict[str, Any] = {"samples": len(samples), "reference": count, "held_back": count // 2}
         with progress.stage("measure", len(config.metrics), unit="metrics") as stage:
             for name in config.metrics:

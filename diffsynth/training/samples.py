@@ -11,7 +11,7 @@ from diffsynth.images import read_image
 from diffsynth.progress import Progress
 from diffsynth.runtime import numpy_generator
 from diffsynth.training.data import ClipSetConfig, DatasetConfig
-from diffsynth.training.data.example import Pixels, Unusable
+from diffsynth.training.data.example import ClipSet, Pixels, Unusable
 from diffsynth.training.data.listing import listed
 from diffsynth.training.data.stream import Stream
 from diffsynth.training.data.window import View, Window, as_channels, read_window
@@ -97,9 +97,8 @@ def _pixels(sample: Listed, wanted: ClipSetConfig) -> Pixels:
     return as_channels(frames, wanted.frame_channels)
 
 
-def read_reference(dataset: DatasetConfig, count: int, seed: int, progress: Progress) -> Videos:
+def read_reference(clips: ClipSet, count: int, seed: int, progress: Progress) -> Videos:
     """Clips of a data set, each once as far as there are so many."""
-    clips = dataset.build()
     stream = Stream(clips, seed)
     if count > len(clips):
         progress.note(f"The data set has {len(clips)} clips; {count} are asked for, so some count more than once.")

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from diffsynth.runtime import derive_seed, numpy_generator
 from diffsynth.training.data.example import Chance, ClipSetConfig, Drawn, Pixels, Size
@@ -12,10 +13,13 @@ from diffsynth.training.data.strokes import Floats, bounced
 
 SHAPES = ("disc", "ring", "square", "triangle", "cross")
 COLOURS = {"red": (235, 70, 60), "green": (80, 205, 90), "blue": (80, 120, 245), "yellow": (240, 215, 70)}
+RADII = 0.16, 0.24
+"""The least and the largest, in shares of the frame's shorter side."""
+Told = Literal["shape", "shape_and_colour"]
 
 
 class MovingShapesConfig(ClipSetConfig):
-    """Drawn shapes in four colours that move; the class is the shape. Made as they are asked for."""
+    """Drawn shapes in four colours that move. Made as they are asked for."""
 
     type: Literal["moving_shapes"] = "moving_shapes"
     size: Size = (32, 32)
@@ -28,9 +32,19 @@ class MovingShapesConfig(ClipSetConfig):
     """Another number is another set: the test set to a training set."""
     speed: Annotated[float, Field(ge=0, le=1)] = 0.08
     """The most that a shape moves from frame to frame, in shares of the frame's shorter side."""
+    label: Told = "shape"
+    """What a clip's class tells: one of five shapes, or of twenty shapes in a colour."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> "MovingShapesConfig":
+        if self.label == "shape_and_colour" and self.frame_channels == 1:
+            sentence = 'must hold "frame_channels": 3 for "label": "shape_and_colour"'
+            raise PydanticCustomError("problem", "{sentence}", {"sentence": sentence})
+        return self
 
     def build(self) -> "MovingShapes":
-        return MovingShapes(*self.size, self.frames, self.frame_channels, self.clips, self.set_seed, self.speed)
+        told = self.label
+        return MovingShapes(*self.size, self.frames, self.frame_channels, self.clips, self.set_seed, self.speed, told)
 
 
 @dataclass(frozen=True)
@@ -45,10 +59,14 @@ class Figure:
     velocity: tuple[float, float]
 
     @property
+    def name(self) -> str:
+        return f"{self.colour} {SHAPES[self.shape]}"
+
+    @property
     def words(self) -> str:
         x, y = self.velocity
         way = ("right" if x > 0 else "left") if abs(x) > abs(y) else "down" if y > 0 else "up"
-        return f"a {self.colour} {SHAPES[self.shape]} that moves {way}"
+        return f"a {self.name} that moves {way}"
 
 
 @dataclass(frozen=True)
@@ -62,10 +80,13 @@ class MovingShapes:
     clips: int = 10_000
     set_seed: int = 0
     speed: float = 0.08
+    told: Told = "shape"
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return SHAPES
+        if self.told == "shape":
+            return SHAPES
+        return tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)
 
     @property
     def fingerprint(self) -> str:
@@ -77,7 +98,7 @@ class MovingShapes:
     def figure(self, number: int) -> Figure:
         chance = numpy_generator(self.set_seed, "moving_shapes", number)
         side = min(self.height, self.width)
-        radius = side * chance.uniform(0.16, 0.24)
+        radius = side * chance.uniform(*RADII)
         colour = list(COLOURS)[chance.integers(len(COLOURS))]
         angle, speed = chance.uniform(0, 2 * np.pi), self.speed * side * chance.uniform(0.3, 1)
         velocity = float(speed * np.cos(angle)), float(speed * np.sin(angle))
@@ -89,7 +110,7 @@ class MovingShapes:
 
     def clip(self, number: int, chance: Chance) -> Drawn:
         figure = self.figure(number)
-        return Drawn(self._painted(figure, figure.centres), figure.shape, figure.words)
+        return Drawn(self._painted(figure, figure.centres), self._label(figure), figure.words)
 
     @property
     def picture_count(self) -> int:
@@ -98,16 +119,24 @@ class MovingShapes:
     def image(self, number: int, chance: Chance) -> Drawn:
         figure = self.figure(number)
         one = figure.centres[[chance.integers(self.frames)]]
-        return Drawn(self._painted(figure, one), figure.shape, f"a {figure.colour} {SHAPES[figure.shape]}")
+        return Drawn(self._painted(figure, one), self._label(figure), f"a {figure.name}")
+
+    def _label(self, figure: Figure) -> int:
+        return figure.shape if self.told == "shape" else self.classes.index(figure.name)
 
     def _painted(self, figure: Figure, centres: Floats) -> Pixels:
-        y, x = np.mgrid[: self.height, : self.width] + 0.5
-        away = np.stack([x, y], -1)[None] - centres[:, None, None]
-        cover = np.clip(0.5 - outside(figure.shape, away[..., 0], away[..., 1], figure.radius), 0, 1)
+        cover = covered(figure.shape, centres, figure.radius, self.height, self.width)
         colour = np.array(COLOURS[figure.colour], dtype=np.float64)
         if self.channels == 1:
             colour = colour.mean(keepdims=True)
         return np.rint(cover[..., None] * colour).astype(np.uint8)
+
+
+def covered(shape: int, centres: Floats, radius: float, height: int, width: int) -> Floats:
+    """(F, H, W): how much of each pixel a shape covers that stands at `centres`."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    away = np.stack([x, y], -1)[None] - centres[:, None, None]
+    return np.asarray(np.clip(0.5 - outside(shape, away[..., 0], away[..., 1], radius), 0, 1))
 
 
 def outside(shape: int, x: Floats, y: Floats, radius: float) -> Floats:

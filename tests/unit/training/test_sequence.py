@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media import Media
 from PIL import Image
+from pydantic import ValidationError
 
 from diffsynth.errors import MediaError
 from diffsynth.metrics.digit_templates import digit_of
@@ -18,7 +19,7 @@ from diffsynth.training.data.example import Unusable
 from diffsynth.training.data.files import ClassFoldersConfig, FolderConfig, Ucf101Config
 from diffsynth.training.data.loading import batches
 from diffsynth.training.data.moving_digits import MovingDigits
-from diffsynth.training.data.moving_shapes import SHAPES, MovingShapes
+from diffsynth.training.data.moving_shapes import SHAPES, MovingShapes, MovingShapesConfig
 from diffsynth.training.data.stream import Stream
 from diffsynth.training.data.strokes import bounced
 from diffsynth.training.data.window import View, Window, positions, read_window
@@ -81,6 +82,21 @@ def test_shapes_have_their_class_their_colour_and_their_motion() -> None:
         brightest = drawn.pixels.reshape(-1, 3).max(0)
         assert brightest.argmax() == {"red": 0, "green": 1, "blue": 2, "yellow": 0}[figure.colour]
         assert np.abs(np.diff(drawn.pixels.astype(int), axis=0)).max() > 0
+
+
+def test_classes_of_moving_shapes_may_tell_the_colour_too() -> None:
+    clips = MovingShapes(16, 16, 2, told="shape_and_colour")
+    assert len(set(clips.classes)) == 20
+    for number in range(40):
+        for drawn in (clips.clip(number, chance()), clips.image(number, chance())):
+            assert drawn.label is not None
+            assert drawn.caption is not None
+            assert clips.classes[drawn.label] in drawn.caption
+
+
+def test_grey_shapes_have_no_colour_to_tell() -> None:
+    with pytest.raises(ValidationError, match='"frame_channels": 3'):
+        MovingShapesConfig(frame_channels=1, label="shape_and_colour")
 
 
 @given(st.integers(1, 200), st.integers(1, 20), st.integers(1, 8), st.floats(0, 1, exclude_max=True))
