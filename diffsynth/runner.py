@@ -15,11 +15,12 @@ from diffsynth import config as configs
 from diffsynth.config import Override
 from diffsynth.errors import ConfigError, DiffSynthError
 from diffsynth.inputs import expand, folder_names
+from diffsynth.launch import joined
 from diffsynth.progress import Progress, reporting
 from diffsynth.run_dir import RunFolder, claim
 from diffsynth.runtime import Runtime
 from diffsynth.tasks import DEFAULT_TASK, TASKS, Runnable, Task
-from diffsynth.world import World, joined
+from diffsynth.world import World
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 

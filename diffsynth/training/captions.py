@@ -12,7 +12,7 @@ from diffsynth.errors import MediaError, ModelError
 from diffsynth.hub import snapshot
 from diffsynth.models import Condition
 from diffsynth.runtime import Runtime
-from diffsynth.training.conditions import Labels, Texts
+from diffsynth.training.data.example import Labels, Texts
 
 MOST_KEPT = 8192
 PATTERNS = ("*.json", "*.model", "*.txt", "*.safetensors", "pytorch_model.bin")

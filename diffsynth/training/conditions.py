@@ -1,6 +1,5 @@
 """What a network is told beside the noisy video: nothing, a class, or a text."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from pydantic import Field
@@ -8,6 +7,7 @@ from pydantic import Field
 from diffsynth.config import ConfigModel, ModelRef
 from diffsynth.errors import ConfigError, MediaError
 from diffsynth.models import Condition
+from diffsynth.training.data.example import Labels, Texts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,10 +62,6 @@ ConditionConfig = Annotated[NoConditionConfig | ClassConditionConfig | TextCondi
 def encoder_of(condition: NoConditionConfig | ClassConditionConfig | TextConditionConfig) -> str | None:
     """The text encoder that a condition needs."""
     return condition.encoder if isinstance(condition, TextConditionConfig) else None
-
-
-Labels = Sequence[Sequence[int | None]]
-Texts = Sequence[Sequence[str | None]]
 
 
 class Conditioner(Protocol):

@@ -1,5 +1,6 @@
 """What a data set gives: clips and pictures as bytes, with their labels and captions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -14,6 +15,10 @@ from diffsynth.config import ConfigModel, OptionalPath
 Pixels = NDArray[np.uint8]
 """(F, H, W, C) for a clip, C being 1 (grey) or 3 (RGB)."""
 Chance = np.random.Generator
+Labels = Sequence[Sequence[int | None]]
+"""Of each example: the clip's, then one for each picture beside it."""
+Texts = Sequence[Sequence[str | None]]
+"""Likewise."""
 
 LONGEST_SIDE = 8192
 

@@ -9,19 +9,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from diffsynth.errors import MediaError
-from diffsynth.training.data.example import Trouble
+from diffsynth.training.data.example import Labels, Texts, Trouble
 from diffsynth.training.data.stream import Example, Stream
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples side by side. `captions` and `labels` hold the clip's first, then one for each picture."""
+    """Examples side by side."""
 
     indices: tuple[int, ...]
     pixels: Tensor
     """(B, F + I, H, W, C) uint8."""
-    labels: tuple[tuple[int | None, ...], ...]
-    captions: tuple[tuple[str | None, ...], ...]
+    labels: Labels
+    captions: Texts
     troubles: tuple[Trouble, ...]
 
     def __len__(self) -> int:
