@@ -16,8 +16,6 @@ Weight = Annotated[float, Field(ge=0, strict=False)]
 class VaeTrainSettings(CourseSettings):
     """Batches, steps, the optimizer, what is asked of rebuilt frames, and what is kept and shown on the way."""
 
-    precision: Literal["float32", "bf16"] = "float32"
-    """What the network computes in; the weights are float32 always."""
     reconstruction: Literal["l1", "l2"] = "l2"
     """Whether differences between frames and rebuilt ones count by their size or by their square."""
     kl_weight: Weight = 5e-6

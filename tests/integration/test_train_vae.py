@@ -21,6 +21,7 @@ from diffsynth.runtime import Runtime
 from diffsynth.training.autoencoders import autoencoder
 from diffsynth.training.data.latents import read_index
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
+from diffsynth.training.facts import AUTOENCODER, facts_of
 from diffsynth.training.space import SavedLatents, load_latent_space
 
 SIDE, FRAMES, CLIPS = 16, 4, 12
@@ -128,6 +129,50 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path: Path, vae: Path, kept: int) ->
     run(body)
     assert same(weights(output), weights(vae))
     assert entries(output, "loss") == entries(vae, "loss")
+
+
+@pytest.mark.parametrize("keys", [{"ema_from": 4}, {"ema_every": 4}], ids=["from", "every"])
+def test_the_average_follows_as_it_is_told(tmp_path: Path, vae: Path, keys: dict[str, Any]) -> None:
+    told = run(vae_tree(tmp_path / "run", **keys))
+    assert entries(told, "loss") == entries(vae, "loss")
+    assert not same(weights(told), weights(vae))
+
+
+def test_what_came_apart_is_not_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = vae_tree(tmp_path / "run", lr=1e30, clip=None, steps=9, log_every=100, checkpoint_every=3)
+    assert "training has come apart" in refused(body, capsys)
+    for path in (tmp_path / "run").glob("checkpoints/*"):
+        assert all(bool(each.isfinite().all()) for each in load_file(path).values())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns(tmp_path: Path, vae: Path, precision: str) -> None:
+    half = run(vae_tree(tmp_path / "run", precision=precision, steps=12, disc_start=9))
+    losses = [each[0] for each in entries(half, "loss")]
+    assert losses[0] == pytest.approx(entries(vae, "loss")[0][0], rel=0.02)  # 8 bits through a dozen layers
+    assert losses[8] < 0.9 * losses[0]  # fp16 leaves steps out until it has found its scale
+    assert all(each.dtype == torch.float32 for each in weights(half).values())
+
+
+def test_the_scale_of_half_precision_is_in_the_checkpoint(tmp_path: Path) -> None:
+    whole = run(vae_tree(tmp_path / "whole", precision="fp16"))
+    body = vae_tree(tmp_path / "run", precision="fp16", checkpoint_every=4, keep=10)
+    output = run(body)
+    (output / "checkpoints" / "00000006.safetensors").unlink()
+    (output / "model.safetensors").unlink()
+    path = output / "checkpoints" / "00000004.safetensors"
+    assert facts_of(path, AUTOENCODER).run["scaler"]["scale"] > 1
+    run(body)
+    assert same(weights(output), weights(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of what torch.compile itself imports
+def test_a_compiled_one_has_the_same_names_and_curve(tmp_path: Path, vae: Path) -> None:
+    compiled = run(vae_tree(tmp_path / "run", compile=True, show_every=3, show_frames=2))
+    assert weights(compiled).keys() == weights(vae).keys()
+    for one, other in zip(entries(vae, "loss"), entries(compiled, "loss"), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)  # fused kernels round otherwise
 
 
 @pytest.mark.slow
