@@ -15,11 +15,11 @@ from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, available_cores
 from diffsynth.tasks.base import Prediction, Runnable, Task
 from diffsynth.tasks.train import MOST_READERS
-from diffsynth.training.autoencoders import AutoencoderFacts
+from diffsynth.training.autoencoders import AutoencoderFacts, autoencoder
 from diffsynth.training.data.files import FilesConfig
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
 from diffsynth.training.data.pictures import Frames, FrameSource, PicturesConfig
-from diffsynth.training.facts import checkpoints, weights_file
+from diffsynth.training.facts import checkpoints
 from diffsynth.training.vae_settings import SMALLEST_SIDE, VaeTrainSettings
 
 FOLDER = "diffusers"
@@ -77,13 +77,8 @@ class TrainVaeConfig(Runnable):
             yield Contradiction(("test", "dataset"), '"test" and "dataset" differ in "size" or "frame_channels".')
 
     def inputs(self) -> dict[str, Path]:
-        found = {} if self.pretrained is None else {"pretrained": self._pretrained()}
+        found = {} if self.pretrained is None else {"pretrained": autoencoder(str(self.pretrained)).files[-1]}
         return {**found, **{f"lpips.{number}": each for number, each in enumerate(self.train.lpips)}}
-
-    def _pretrained(self) -> Path:
-        place = self.pretrained
-        assert place is not None
-        return place if (place / "config.json").is_file() and not checkpoints(place) else weights_file(place)
 
     def prepare(self, runtime: Runtime) -> None:
         """Nothing is made where a folder turns out to hold no frames."""
@@ -149,7 +144,7 @@ class TrainVae:
             weights = sum(each.numel() for each in trainer.network.parameters())
             progress.note(f"{weights / 1e6:.3f} million weights, {len(frames)} pictures or clips.")
             if config.pretrained is not None and not checkpoints(run.path):
-                for line in trainer.start_from(inputs["pretrained"]):
+                for line in trainer.start_from(config.pretrained):
                     progress.note(line)
             trainer.resume()
             if trainer.done:

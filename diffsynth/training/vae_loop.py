@@ -13,7 +13,7 @@ from diffsynth.images import write_png
 from diffsynth.models.patch_critic import PatchCritic
 from diffsynth.runtime import derive_seed, torch_generator
 from diffsynth.training import checkpoint
-from diffsynth.training.autoencoders import AutoencoderFacts
+from diffsynth.training.autoencoders import CODER, AutoencoderFacts, autoencoder
 from diffsynth.training.checkpoint import TrainState
 from diffsynth.training.course import Course, Sums
 from diffsynth.training.data.loading import Batch, collate
@@ -27,7 +27,6 @@ from diffsynth.training.pictures import grid
 from diffsynth.training.space import levels
 from diffsynth.training.vae_loss import Rebuilding, Rebuilt, coder_terms, critic_loss
 from diffsynth.training.vae_settings import VaeTrainSettings
-from diffsynth.training.vae_weights import CODER, averaged
 from diffsynth.world import World
 
 CRITIC = "critic"
@@ -74,10 +73,8 @@ class VaeTrainer(Course[VaeTrainSettings]):
 
     def start_from(self, place: Path) -> list[str]:
         """Take what fits of other weights; says what did."""
-        from diffsynth.models.kl_vae import KlVae
-
-        weights = KlVae.read(place).state_dict() if place.is_dir() else averaged(place)
-        told = start_from(self.network, weights).words()
+        weights: Any = autoencoder(str(place)).load()
+        told = start_from(self.network, weights.state_dict()).words()
         self.state = replace(self.state, average=Average(self.network))
         return told
 

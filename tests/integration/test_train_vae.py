@@ -1,8 +1,11 @@
 """The way of an autoencoder: frames captured, trained, latents saved, a video model on them, its trajectory decoded."""
 
 import json
+import os
 import re
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from training_runs import ROOT, same, torchrun, weights, write
 
 from diffsynth.cli import main
@@ -427,3 +430,112 @@ def test_configs_of_the_page_are_valid() -> None:
         assert not list(schema.iter_errors(tree)), tree["task"]
     for path in re.findall(r"run_DiffSynth\.py (\S+)", page):
         assert not list(schema.iter_errors(json.loads((ROOT / path).read_text()))), path
+
+
+def broken(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    """Change a folder's weights; their words stay."""
+    path = next(folder.glob("*.safetensors"))
+    with safe_open(path, "pt") as file:
+        words = file.metadata()
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, words)
+
+
+def settings(folder: Path, **keys: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+
+
+class Runs:
+    """What runs a command when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.mark),)
+
+
+def pickled(folder: Path) -> None:
+    next(folder.glob("*.safetensors")).unlink()
+    torch.save({"weights": Runs(folder / "ran")}, folder / "diffusion_pytorch_model.bin")
+
+
+@pytest.fixture(scope="module")
+def kl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    body = vae_tree(tmp_path_factory.mktemp("kl") / "run", steps=1, disc_start=None) | {"autoencoder": KL}
+    return run(body) / "diffusers"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: broken(d, lambda w: w.pop(min(w))), "1 weights of a AutoencoderKL are missing"),
+        (lambda d: broken(d, lambda w: w.update({min(w): torch.zeros(5, 5)})), "doesn't load as a AutoencoderKL"),
+        (lambda d: (d / "diffusion_pytorch_model.safetensors").write_bytes(b"cut off"), "doesn't load as a"),
+        (lambda d: (d / "diffusion_pytorch_model.safetensors").unlink(), "holds no weights"),
+        (pickled, "doesn't load as a AutoencoderKL"),
+        (lambda d: (d / "config.json").unlink(), "is no autoencoder"),
+        (lambda d: (d / "config.json").write_text("{"), "is no JSON"),
+        (lambda d: (d / "config.json").write_text("{}"), '"latent_channels": Field required'),
+        (lambda d: settings(d, scaling_factor=0), '"scaling_factor": Input should be greater than 0'),
+        (lambda d: settings(d, _class_name="VQModel"), "is of the class VQModel; an AutoencoderKL is needed"),
+    ],
+    ids=["lacks", "shape", "damaged", "none", "code", "unset", "json", "empty", "scale", "class"],
+)
+@pytest.mark.parametrize("key", ["vae", "pretrained"])
+def test_a_bad_folder_of_diffusers_is_told(
+    tmp_path: Path, kl: Path, change: Callable[[Path], Any], words: str, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "folder"
+    shutil.copytree(kl, folder)
+    change(folder)
+    out = tmp_path / "run"
+    train = vae_tree(out, steps=1, disc_start=None) | {"autoencoder": KL, "pretrained": str(folder)}
+    said = refused(latents_tree(out, folder) if key == "vae" else train, capsys)
+    assert words in said
+    assert str(folder) in said
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("key", ["vae", "pretrained"])
+def test_a_pickled_file_is_no_autoencoder(tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(Runs(tmp_path / "ran"), tmp_path / "vae.pt")
+    out = tmp_path / "run"
+    body = latents_tree(out, tmp_path / "vae.pt") if key == "vae" else vae_tree(out) | {key: str(tmp_path / "vae.pt")}
+    assert "diffsynth import vae.pt" in refused(body, capsys)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_beside_settings_decide_which_autoencoder_it_is(tmp_path: Path, kl: Path) -> None:
+    prints = set()
+    for seed in range(2):
+        folder = tmp_path / str(seed)
+        shutil.copytree(kl, folder)
+        weights = load_file(folder / "diffusion_pytorch_model.safetensors")
+        (folder / "diffusion_pytorch_model.safetensors").unlink()
+        torch.save({name: each + seed for name, each in weights.items()}, folder / "diffusion_pytorch_model.bin")
+        prints.add(autoencoder(str(folder)).fingerprint)
+    assert len(prints) == 2
+
+
+def test_an_autoencoder_that_says_no_numbers_saves_none(
+    tmp_path: Path, vae: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(vae, tmp_path / "vae")
+    broken(tmp_path / "vae", lambda weights: weights["encoder_conv_in.bias"].fill_(float("nan")))
+    said = refused(latents_tree(tmp_path / "run", tmp_path / "vae"), capsys)
+    assert "its weights are broken" in said
+    assert not list((tmp_path / "run" / "latents").iterdir())
+
+
+def test_a_checkpoint_that_says_more_than_it_holds_is_refused(
+    tmp_path: Path, vae: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before a network is made that is as large as it says."""
+    facts = facts_of(vae / "model.safetensors", AUTOENCODER)
+    huge = facts.model["autoencoder"] | {"down_channels": [2**20, 2**20], "mid_channels": [2**20]}
+    told = replace(facts, model=facts.model | {"autoencoder": huge})
+    save_file(weights(vae), tmp_path / "vae.safetensors", told.metadata())
+    assert "belongs to another network" in refused(latents_tree(tmp_path / "run", tmp_path / "vae.safetensors"), capsys)
