@@ -93,7 +93,7 @@ class TrainVaeConfig(Runnable):
             f"{len(frames)} pictures or clips; {settings.steps} steps of {settings.global_batch} see each {epochs:.3g} "
             f"times. A latent is {height // side}×{width // side} of {self.autoencoder.z_channels} channels."
         )
-        return Prediction(None, height, width, None, remarks=(told,))
+        return Prediction(None, height, width, None, remarks=(told, *frames.remarks))
 
     def facts(self) -> AutoencoderFacts:
         return AutoencoderFacts(autoencoder=self.autoencoder, frame_channels=self.dataset.frame_channels)
@@ -143,6 +143,8 @@ class TrainVae:
             )
             weights = sum(each.numel() for each in trainer.network.parameters())
             progress.note(f"{weights / 1e6:.3f} million weights, {len(frames)} pictures or clips.")
+            for remark in frames.remarks:
+                progress.note(remark)
             if config.pretrained is not None and not checkpoints(run.path):
                 for line in trainer.start_from(config.pretrained):
                     progress.note(line)

@@ -147,5 +147,15 @@ class _Settings(BaseModel):
     scaling_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.18215
 
 
+def require_same(reference: str, fingerprint: str) -> None:
+    """`ModelError` where an autoencoder isn't the one that a model was trained with."""
+    found = autoencoder(reference).fingerprint
+    if found != fingerprint:
+        raise ModelError(
+            f"{reference}: is another autoencoder ({found[:12]}…) than the model was trained with "
+            f'({fingerprint[:12]}…): it was trained again, or replaced. Bring that one back, or name it by "vae".'
+        )
+
+
 def reduction(reference: str) -> int:
     return autoencoder(reference).factor

@@ -23,7 +23,7 @@ def load_model(place: Path, runtime: Runtime, vae: str | None = None) -> VideoMo
     if is_ours(path) or is_ours(path, AUTOENCODER):  # of which `facts_of` says that it can't serve here
         config = described(facts_of(path).model, str(path))
         if vae is not None and config.space == "latent":
-            config = config.model_copy(update={"vae": vae})
+            config = config.model_copy(update={"vae": vae, "vae_sha256": None})
     else:
         config = published(path, vae)
     try:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffsynth.errors import ModelError
 from diffsynth.images import write_png
 from diffsynth.training import checkpoint
 from diffsynth.training.checkpoint import TrainState
@@ -15,7 +16,7 @@ from diffsynth.training.course import Course, Sums
 from diffsynth.training.data.loading import Batch
 from diffsynth.training.data.stream import Stream
 from diffsynth.training.draws import Draws, draws
-from diffsynth.training.facts import FINAL
+from diffsynth.training.facts import FINAL, facts_of
 from diffsynth.training.journal import Journal
 from diffsynth.training.network import Trained
 from diffsynth.training.optimizer import Average, adamw
@@ -54,6 +55,15 @@ class Trainer(Course[TrainSettings]):
         self.trained = Trained(model.network, settings, world, device)
         state = TrainState(model.network, Average(model.network), adamw(model.network, settings))
         super().__init__(stream, settings, state, run, world, device, workers=workers)
+
+    def load(self, path: Path) -> None:
+        before, own = facts_of(path).model.get("vae_sha256"), self.model.config.vae_sha256
+        if before is not None and own is not None and before != own:
+            raise ModelError(
+                f"{path}: learned from latents of another autoencoder ({before[:12]}…) than {self.model.config.vae} is "
+                f"now ({own[:12]}…). Bring that one back, or use --fresh to begin anew."
+            )
+        super().load(path)
 
     def finish(self) -> Path:
         """The averaged weights, for sampling."""

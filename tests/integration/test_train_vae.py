@@ -1,11 +1,7 @@
 """The way of an autoencoder: frames captured, trained, latents saved, a video model on them, its trajectory decoded."""
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from training_runs import ROOT, same, torchrun, weights, write
+from vae_runs import CLIPS, DIGITS, FRAMES, KL, SIDE, entries, latents_tree, latte_tree, refused, run, vae_tree
 
 from diffsynth.cli import main
 from diffsynth.images import read_image
@@ -26,68 +23,6 @@ from diffsynth.training.data.latents import read_index
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
 from diffsynth.training.facts import AUTOENCODER, facts_of
 from diffsynth.training.space import SavedLatents, load_latent_space
-
-SIDE, FRAMES, CLIPS = 16, 4, 12
-DIGITS = {"type": "moving_digits", "size": SIDE, "frames": FRAMES, "clips": CLIPS}
-TINY = {
-    "type": "video_vae",
-    "z_channels": 3,
-    "down_channels": [8, 8],
-    "mid_channels": [8],
-    "down_sample": [True],
-    "attn_down": [False],
-    "norm_channels": 4,
-    "num_heads": 1,
-}
-KL = {"type": "autoencoder_kl", "block_out_channels": [8, 8], "layers_per_block": 1, "norm_num_groups": 4}
-
-
-def vae_tree(output: Path, **train: Any) -> dict[str, Any]:
-    settings = {"global_batch": 4, "lr": 0.003, "steps": 6, "ema": 0.9, "log_every": 1, "tensorboard": False}
-    return {
-        "task": "train_vae",
-        "dataset": DIGITS,
-        "test_frames": 8,
-        "autoencoder": TINY,
-        "train": {**settings, "disc_start": 3, "disc_channels": [8], **train},
-        "output_path": str(output),
-    }
-
-
-def latents_tree(output: Path, vae: Path, **keys: Any) -> dict[str, Any]:
-    return {"task": "save_latents", "dataset": DIGITS, "vae": str(vae), "output_path": str(output), **keys}
-
-
-def latte_tree(output: Path, vae: Path, latents: Path | None, **dataset: Any) -> dict[str, Any]:
-    cached = {} if latents is None else {"latents": str(latents)}
-    return {
-        "task": "train",
-        "dataset": {**DIGITS, **cached, **dataset},
-        "space": "latent",
-        "vae": str(vae),
-        "backbone": {"type": "latte", "hidden": 16, "depth": 2, "heads": 2, "patch": 2},
-        "condition": {"type": "class", "num_classes": 10, "dropout": 0.2},
-        "diffusion": {"objective": "flow"},
-        "train": {"global_batch": 4, "lr": 0.003, "steps": 3, "log_every": 1, "tensorboard": False},
-        "output_path": str(output),
-    }
-
-
-def run(body: dict[str, Any], *options: str) -> Path:
-    output = Path(body["output_path"])
-    assert main(["run", str(write(output.with_suffix(".json"), body)), "--quiet", *options]) == 0
-    return output
-
-
-def refused(body: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    assert main(["run", str(write(Path(body["output_path"]).with_suffix(".json"), body)), "--quiet"]) == 2
-    return " ".join(capsys.readouterr().err.split())
-
-
-def entries(output: Path, *names: str) -> list[list[float]]:
-    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [[line[name] for name in names if name in line] for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -323,78 +258,6 @@ def test_an_autoencoder_learns_from_captured_frames_of_listed_clips(tmp_path: Pa
     assert autoencoder(str(run(body))).frame_channels == 3
 
 
-def test_latents_of_another_autoencoder_are_refused(
-    tmp_path: Path, vae: Path, latents: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = run(vae_tree(tmp_path / "other", seed=5, steps=1, disc_start=None))
-    said = refused(latte_tree(tmp_path / "run", other, latents), capsys)
-    assert "were made by another autoencoder" in said
-    assert str(vae) in said
-    assert not (tmp_path / "run").exists()
-    moved = tmp_path / "moved"
-    shutil.copytree(vae, moved)
-    run(latte_tree(tmp_path / "run", moved, latents))  # a copy elsewhere is the same autoencoder
-
-
-@pytest.mark.parametrize(
-    ("keys", "words"),
-    [
-        ({"size": 32}, "are of frames of 16×16 in grey, but the data set says 32×32 in grey"),
-        ({"frame_channels": 3}, "but the data set says 16×16 in colour"),
-        ({"set_seed": 4}, "are of other clips"),
-        ({"clips": CLIPS + 1}, "are of other clips"),
-    ],
-)
-def test_latents_of_other_clips_are_refused(
-    tmp_path: Path, vae: Path, latents: Path, keys: dict[str, Any], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert words in refused(latte_tree(tmp_path / "run", vae, latents, **keys), capsys)
-
-
-def test_missing_captions_are_told(tmp_path: Path, vae: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "encoder").mkdir()  # captions are looked at before the encoder is
-    for name in ("a", "b"):
-        (tmp_path / "clips" / name).mkdir(parents=True)
-        for number in range(FRAMES):
-            Image.new("L", (SIDE, SIDE), 60 * number).save(tmp_path / "clips" / name / f"{number}.png")
-    (tmp_path / "clips" / "a.txt").write_text("the first")
-    dataset = {"type": "folder", "path": str(tmp_path / "clips"), "size": SIDE, "frames": FRAMES, "interval": 1,
-               "frame_channels": 1, "captions": True}  # fmt: skip
-    saved = run(latents_tree(tmp_path / "latents", vae, dataset=dataset))
-    body = latte_tree(tmp_path / "run", vae, saved)
-    body["dataset"] = {**dataset, "latents": str(saved)}
-    body["condition"] = {"type": "text", "encoder": str(tmp_path / "encoder"), "tokens": 8}
-    assert "1 of 2 clips have no caption, among them b" in refused(body, capsys)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"dataset": {**DIGITS, "size": 15}}, "makes frames smaller by 2"),
-        ({"dataset": {**DIGITS, "size": 8}}, "looks at patches of 16 pixels"),
-        ({"test": {**DIGITS, "frame_channels": 3}}, 'differ in "size" or "frame_channels"'),
-        ({"dataset": {"type": "pictures", "path": "."}}, "holds no picture"),
-        ({"autoencoder": {"type": "vqvae"}}, "vqvae"),
-    ],
-)
-def test_what_trains_no_autoencoder_is_said_before_anything_begins(
-    tmp_path: Path, change: dict[str, Any], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert words in refused(vae_tree(tmp_path / "run") | change, capsys)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_video_model_is_no_autoencoder_and_the_other_way_round(
-    tmp_path: Path, vae: Path, latents: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trained = run(latte_tree(tmp_path / "run", vae, latents))
-    assert "is of the task `train`; a checkpoint of the task `train_vae` is needed" in refused(
-        latents_tree(tmp_path / "a", trained), capsys
-    )
-    drawn = {"task": "sample", "checkpoint": str(vae), "output_path": str(tmp_path / "b")}
-    assert "is of the task `train_vae`" in refused(drawn, capsys)
-
-
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_a_perceptual_distance_that_is_named_takes_part(tmp_path: Path) -> None:
     class Apart(torch.nn.Module):
@@ -430,112 +293,3 @@ def test_configs_of_the_page_are_valid() -> None:
         assert not list(schema.iter_errors(tree)), tree["task"]
     for path in re.findall(r"run_DiffSynth\.py (\S+)", page):
         assert not list(schema.iter_errors(json.loads((ROOT / path).read_text()))), path
-
-
-def broken(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
-    """Change a folder's weights; their words stay."""
-    path = next(folder.glob("*.safetensors"))
-    with safe_open(path, "pt") as file:
-        words = file.metadata()
-    weights = load_file(path)
-    change(weights)
-    save_file(weights, path, words)
-
-
-def settings(folder: Path, **keys: Any) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | keys))
-
-
-class Runs:
-    """What runs a command when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.mark),)
-
-
-def pickled(folder: Path) -> None:
-    next(folder.glob("*.safetensors")).unlink()
-    torch.save({"weights": Runs(folder / "ran")}, folder / "diffusion_pytorch_model.bin")
-
-
-@pytest.fixture(scope="module")
-def kl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    body = vae_tree(tmp_path_factory.mktemp("kl") / "run", steps=1, disc_start=None) | {"autoencoder": KL}
-    return run(body) / "diffusers"
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda d: broken(d, lambda w: w.pop(min(w))), "1 weights of a AutoencoderKL are missing"),
-        (lambda d: broken(d, lambda w: w.update({min(w): torch.zeros(5, 5)})), "doesn't load as a AutoencoderKL"),
-        (lambda d: (d / "diffusion_pytorch_model.safetensors").write_bytes(b"cut off"), "doesn't load as a"),
-        (lambda d: (d / "diffusion_pytorch_model.safetensors").unlink(), "holds no weights"),
-        (pickled, "doesn't load as a AutoencoderKL"),
-        (lambda d: (d / "config.json").unlink(), "is no autoencoder"),
-        (lambda d: (d / "config.json").write_text("{"), "is no JSON"),
-        (lambda d: (d / "config.json").write_text("{}"), '"latent_channels": Field required'),
-        (lambda d: settings(d, scaling_factor=0), '"scaling_factor": Input should be greater than 0'),
-        (lambda d: settings(d, _class_name="VQModel"), "is of the class VQModel; an AutoencoderKL is needed"),
-    ],
-    ids=["lacks", "shape", "damaged", "none", "code", "unset", "json", "empty", "scale", "class"],
-)
-@pytest.mark.parametrize("key", ["vae", "pretrained"])
-def test_a_bad_folder_of_diffusers_is_told(
-    tmp_path: Path, kl: Path, change: Callable[[Path], Any], words: str, key: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "folder"
-    shutil.copytree(kl, folder)
-    change(folder)
-    out = tmp_path / "run"
-    train = vae_tree(out, steps=1, disc_start=None) | {"autoencoder": KL, "pretrained": str(folder)}
-    said = refused(latents_tree(out, folder) if key == "vae" else train, capsys)
-    assert words in said
-    assert str(folder) in said
-    assert not (folder / "ran").exists()
-
-
-@pytest.mark.parametrize("key", ["vae", "pretrained"])
-def test_a_pickled_file_is_no_autoencoder(tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.save(Runs(tmp_path / "ran"), tmp_path / "vae.pt")
-    out = tmp_path / "run"
-    body = latents_tree(out, tmp_path / "vae.pt") if key == "vae" else vae_tree(out) | {key: str(tmp_path / "vae.pt")}
-    assert "diffsynth import vae.pt" in refused(body, capsys)
-    assert not (tmp_path / "ran").exists()
-
-
-def test_weights_beside_settings_decide_which_autoencoder_it_is(tmp_path: Path, kl: Path) -> None:
-    prints = set()
-    for seed in range(2):
-        folder = tmp_path / str(seed)
-        shutil.copytree(kl, folder)
-        weights = load_file(folder / "diffusion_pytorch_model.safetensors")
-        (folder / "diffusion_pytorch_model.safetensors").unlink()
-        torch.save({name: each + seed for name, each in weights.items()}, folder / "diffusion_pytorch_model.bin")
-        prints.add(autoencoder(str(folder)).fingerprint)
-    assert len(prints) == 2
-
-
-def test_an_autoencoder_that_says_no_numbers_saves_none(
-    tmp_path: Path, vae: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(vae, tmp_path / "vae")
-    broken(tmp_path / "vae", lambda weights: weights["encoder_conv_in.bias"].fill_(float("nan")))
-    said = refused(latents_tree(tmp_path / "run", tmp_path / "vae"), capsys)
-    assert "its weights are broken" in said
-    assert not list((tmp_path / "run" / "latents").iterdir())
-
-
-def test_a_checkpoint_that_says_more_than_it_holds_is_refused(
-    tmp_path: Path, vae: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Before a network is made that is as large as it says."""
-    facts = facts_of(vae / "model.safetensors", AUTOENCODER)
-    huge = facts.model["autoencoder"] | {"down_channels": [2**20, 2**20], "mid_channels": [2**20]}
-    told = replace(facts, model=facts.model | {"autoencoder": huge})
-    save_file(weights(vae), tmp_path / "vae.safetensors", told.metadata())
-    assert "belongs to another network" in refused(latents_tree(tmp_path / "run", tmp_path / "vae.safetensors"), capsys)

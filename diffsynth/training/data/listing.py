@@ -1,7 +1,7 @@
 """How the clips of published sets lie in folders: from a folder to a list of clips with their classes."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,10 +93,15 @@ def listed(folder: Path, layout: str, split: str | None = None, filters: tuple[P
         if wanted is None or _stem(name) in wanted:
             found.append(Listed(path, name, kind_of(folder, path)))
     if not found:
-        what = "no clip that its filter lists name" if wanted is not None else "no clip"
+        what = "no clip" if wanted is None else f"no clip that its filter lists name, such as {min(wanted)}"
         known = ", ".join(sorted(VIDEO_SUFFIXES))
         raise MediaError(f"{folder}: holds {what}. A clip is a video ({known}) or a folder of numbered images.")
     return found
+
+
+def absent_names(found: Sequence[Listed], filters: tuple[Path, ...]) -> list[str]:
+    """What filter lists name and no clip is called."""
+    return sorted(names_in(filters) - {_stem(each.name) for each in found})
 
 
 def names_in(lists: tuple[Path, ...]) -> frozenset[str]:
@@ -112,6 +117,8 @@ def names_in(lists: tuple[Path, ...]) -> frozenset[str]:
             head, _, label = name.rpartition(" ")
             if name:
                 names.add(_stem(head if head and label.isdigit() else name))
+    if lists and not names:
+        raise MediaError(f'{", ".join(map(str, lists))}: names no clip. Write one a line, or leave "filter" out.')
     return frozenset(names)
 
 
