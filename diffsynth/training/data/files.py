@@ -40,7 +40,8 @@ class FilesConfig(ClipSetConfig):
     split: Literal["train", "test", "val"] | None = None
     """The part of the set, which lies in a folder of that name, or one whose name ends in `_` and it."""
     filter: Annotated[tuple[ExistingPath, ...], Field(strict=False)] = ()
-    """Text files that list the clips to use, one a line, as UCF101's `trainlist01.txt` does."""
+    """Text files that list the clips to use, one a line, as UCF101's `trainlist01.txt` does; `*` stands for
+    anything in a name (`*_PushUps*`)."""
     captions: bool = False
     """Each clip, and each picture of `image_list`, has a text beside it: `clip.mp4` and `clip.txt`."""
     image_list: ExistingPath | None = None
