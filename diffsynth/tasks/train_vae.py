@@ -70,6 +70,10 @@ class TrainVaeConfig(Runnable):
                 f'"train.{needs}" looks at patches of {SMALLEST_SIDE} pixels, but "dataset.size" is {side}. Leave it '
                 "out, or use larger frames.",
             )
+        if settings.disc_pretrained is not None and settings.disc_start is None:
+            yield Contradiction(
+                ("train",), '"train.disc_pretrained" names a critic, but "disc_start" doesn\'t say when it comes in.'
+            )
         if self.test is not None and (self.test.size, self.test.frame_channels) != (
             self.dataset.size,
             self.dataset.frame_channels,
@@ -78,6 +82,8 @@ class TrainVaeConfig(Runnable):
 
     def inputs(self) -> dict[str, Path]:
         found = {} if self.pretrained is None else {"pretrained": autoencoder(str(self.pretrained)).files[-1]}
+        if self.train.disc_pretrained is not None:
+            found["disc_pretrained"] = self.train.disc_pretrained
         return {**found, **{f"lpips.{number}": each for number, each in enumerate(self.train.lpips)}}
 
     def prepare(self, runtime: Runtime) -> None:
@@ -148,6 +154,8 @@ class TrainVae:
             if config.pretrained is not None and not checkpoints(run.path):
                 for line in trainer.start_from(config.pretrained):
                     progress.note(line)
+            if settings.disc_pretrained is not None and not checkpoints(run.path):
+                trainer.start_critic_from(settings.disc_pretrained)
             trainer.resume()
             if trainer.done:
                 progress.note(f"Goes on after step {trainer.done}.")

@@ -98,7 +98,7 @@ class Course(ABC, Generic[Settings]):
         """Leave the gradients of one step, scaled, in the network; and the terms of its loss in `sums`."""
 
     @abstractmethod
-    def clipped(self, limit: float) -> float:
+    def clipped(self, limit: float) -> Tensor:
         """Hold the gradients to `limit`; their norm before that."""
 
     @abstractmethod
@@ -169,7 +169,7 @@ class Course(ABC, Generic[Settings]):
         if journal is not None:
             journal.close()
 
-    def _step(self, step: int, parts: Sequence[Batch], sums: Sums) -> float:
+    def _step(self, step: int, parts: Sequence[Batch], sums: Sums) -> Tensor:
         settings, optimizer = self.settings, self.state.optimizer
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step)
@@ -185,7 +185,7 @@ class Course(ABC, Generic[Settings]):
         sums.steps += 1
         return norm
 
-    def _log(self, journal: Journal | None, sums: Sums, norm: float, heard: Heard | None) -> Sums:
+    def _log(self, journal: Journal | None, sums: Sums, norm: Tensor, heard: Heard | None) -> Sums:
         told = self._means(sums)
         if journal is not None:
             rate = learning_rate(self.settings, self.done - 1)

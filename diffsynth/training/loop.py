@@ -109,10 +109,10 @@ class Trainer(Course[TrainSettings]):
         told = torch.where(without.view(count, things, *(1,) * (told.ndim - 2)), nothing, told)
         return told if self.stream.images else told[:, 0]
 
-    def clipped(self, limit: float) -> float:
+    def clipped(self, limit: float) -> Tensor:
         learning = [each for each in self.model.network.parameters() if each.requires_grad]
         norm: Any = torch.nn.utils.clip_grad_norm_(learning, limit)
-        return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+        return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # type: ignore[no-any-return]
 
     def loss(self, means: Mapping[str, float]) -> dict[str, float]:
         return {LOSS: means[LOSS]}

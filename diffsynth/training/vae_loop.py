@@ -9,16 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffsynth.errors import ModelError
 from diffsynth.images import write_png
 from diffsynth.models.patch_critic import PatchCritic
+from diffsynth.models.weights import differing
 from diffsynth.runtime import derive_seed, torch_generator
 from diffsynth.training import checkpoint
 from diffsynth.training.autoencoders import CODER, AutoencoderFacts, autoencoder
-from diffsynth.training.checkpoint import TrainState
+from diffsynth.training.checkpoint import TrainState, averaged_weights
 from diffsynth.training.course import Course, Sums
 from diffsynth.training.data.loading import Batch, collate
 from diffsynth.training.data.stream import Stream
-from diffsynth.training.facts import AUTOENCODER, FINAL
+from diffsynth.training.facts import AUTOENCODER, FINAL, facts_of
+from diffsynth.training.facts import CRITIC as CRITIC_FILE
 from diffsynth.training.journal import Journal
 from diffsynth.training.loading_model import start_from
 from diffsynth.training.network import PRECISIONS
@@ -58,7 +61,9 @@ class VaeTrainer(Course[VaeTrainSettings]):
             torch.manual_seed(derive_seed(settings.seed, "weights"))
             self.network: nn.Module = wanted.autoencoder.build(wanted.frame_channels)
             self.critic = (
-                PatchCritic(wanted.frame_channels, settings.disc_channels) if settings.disc_start is not None else None
+                PatchCritic(wanted.frame_channels, settings.disc_channels, settled=settings.disc_pretrained is not None)
+                if settings.disc_start is not None
+                else None
             )
         networks = nn.ModuleDict({CODER: self.network})
         if self.critic is not None:
@@ -77,6 +82,19 @@ class VaeTrainer(Course[VaeTrainSettings]):
         told = start_from(self.network, weights.state_dict()).words()
         self.state = replace(self.state, average=Average(self.network))
         return told
+
+    def start_critic_from(self, path: Path) -> None:
+        """Take the weights of a critic that was trained elsewhere."""
+        facts_of(path, CRITIC_FILE)
+        critic = self.critic
+        assert critic is not None
+        weights = averaged_weights(path)
+        if differences := differing(critic.state_dict(), weights):
+            raise ModelError(
+                f'{path}: doesn\'t fit "disc_channels" {list(self.settings.disc_channels)} and "frame_channels" '
+                f"{self.wanted.frame_channels}: {'; '.join(differences)}."
+            )
+        critic.load_state_dict(weights)
 
     def finish(self, scale: float) -> Path:
         """The averaged weights, with the scale of their latents."""
@@ -125,10 +143,10 @@ class VaeTrainer(Course[VaeTrainSettings]):
         for place, part in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
             place.copy_(part.view_as(place))
 
-    def clipped(self, limit: float) -> float:
+    def clipped(self, limit: float) -> Tensor:
         """Of the autoencoder. The critic's are held to it by themselves: its start must not slow the other down."""
         norms = [nn.utils.clip_grad_norm_(each.parameters(), limit) for each in self.state.network.children()]
-        return float(norms[0])
+        return norms[0]
 
     def loss(self, means: Mapping[str, float]) -> dict[str, float]:
         return {"loss": sum(each for name, each in means.items() if name != CRITIC), **means}

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from diffsynth.config import ExistingPath
+from diffsynth.config import ExistingPath, OptionalPath
 from diffsynth.training.settings import CourseSettings
 
 SMALLEST_SIDE = 16
@@ -26,6 +26,8 @@ class VaeTrainSettings(CourseSettings):
     """Of what the critic says."""
     disc_channels: Annotated[tuple[Width, ...], Field(strict=False, min_length=1)] = (64, 128, 256)
     """Channels of the critic's layers; each halves the frame."""
+    disc_pretrained: OptionalPath = None
+    """A critic to start from: an imported discriminator of VideoGeneration-PyTorch, which must have `disc_channels`."""
     lpips: Annotated[tuple[ExistingPath, ...], Field(strict=False)] = ()
     """Files of a perceptual distance (LPIPS on VGG-16): one TorchScript network that takes two batches of frames within
     [-1, 1]; or weights, in one file or in two (LPIPS's own `vgg.pth` and torchvision's VGG-16). None are fetched."""

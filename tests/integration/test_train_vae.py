@@ -11,17 +11,18 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from training_runs import ROOT, same, torchrun, weights, write
 from vae_runs import CLIPS, DIGITS, FRAMES, KL, SIDE, entries, latents_tree, latte_tree, refused, run, vae_tree
 
 from diffsynth.cli import main
 from diffsynth.images import read_image
+from diffsynth.models.patch_critic import PatchCritic
 from diffsynth.runtime import Runtime
 from diffsynth.training.autoencoders import autoencoder
 from diffsynth.training.data.latents import read_index
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
-from diffsynth.training.facts import AUTOENCODER, facts_of
+from diffsynth.training.facts import AUTOENCODER, CRITIC, Facts, facts_of
 from diffsynth.training.space import SavedLatents, load_latent_space
 
 
@@ -282,6 +283,29 @@ def test_an_imported_autoencoder_serves_as_one(tmp_path: Path, vae: Path, capsys
     assert (theirs.scale, theirs.factor) == (1.0, own.factor)
     pretrained = vae_tree(tmp_path / "on", steps=1) | {"pretrained": str(tmp_path / "vae.safetensors")}
     run(pretrained)
+
+
+def test_an_imported_critic_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = PatchCritic(1, (8, 16), settled=True).state_dict()
+    save_file(weights, tmp_path / "critic.safetensors", Facts({}, 0, {}, CRITIC).metadata())
+    keys = {"disc_channels": [8, 16], "disc_pretrained": str(tmp_path / "critic.safetensors"), "steps": 4}
+    body = vae_tree(tmp_path / "run", checkpoint_every=3, keep=9, **keys)
+    output = run(body)
+    begun = load_file(output / "checkpoints" / "00000003.safetensors")
+    for name, each in weights.items():
+        assert torch.equal(begun[f"model.critic.{name}"], each)  # it comes in only then
+    done = load_file(output / "checkpoints" / "00000004.safetensors")
+    assert not torch.equal(done["model.critic.layers.0.weight"], weights["layers.0.weight"])
+    assert torch.equal(done["model.critic.layers.3.mean"], weights["layers.3.mean"])
+    (output / "checkpoints" / "00000004.safetensors").unlink()
+    (output / "model.safetensors").unlink()
+    run(body)
+    assert same(load_file(output / "checkpoints" / "00000004.safetensors"), done)
+    other = vae_tree(tmp_path / "other", **keys | {"disc_channels": [8, 8]})
+    assert 'doesn\'t fit "disc_channels" [8, 8]' in refused(other, capsys)
+    assert "doesn't say when it comes in" in refused(vae_tree(tmp_path / "no", **keys, disc_start=None), capsys)
+    odd = vae_tree(tmp_path / "odd", **keys | {"disc_pretrained": str(output / "model.safetensors")})
+    assert "an imported discriminator is needed here" in refused(odd, capsys)
 
 
 def test_configs_of_the_page_are_valid() -> None:
