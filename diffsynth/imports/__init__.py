@@ -16,13 +16,14 @@ def formats() -> tuple[Format, ...]:
     from diffsynth.imports.latte_yaml import LatteYaml
     from diffsynth.imports.official_latte import OfficialLatte
     from diffsynth.imports.published_unet3d import PublishedUnet3D
-    from diffsynth.imports.videogeneration import VideoGenerationLatte, VideoGenerationVae
+    from diffsynth.imports.videogeneration import VideoGenerationCritic, VideoGenerationLatte, VideoGenerationVae
     from diffsynth.imports.videogeneration_yaml import VideoGenerationYaml
 
     return (
         PublishedUnet3D(),
         OfficialLatte(),
         VideoGenerationVae(),
+        VideoGenerationCritic(),
         VideoGenerationLatte(),
         VideoGenerationYaml(),
         LatteYaml(),

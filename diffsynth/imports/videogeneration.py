@@ -64,6 +64,41 @@ class VideoGenerationVae:
         return Imported(place, tuple(words))
 
 
+class VideoGenerationCritic:
+    """As `Format`."""
+
+    name = "VideoGeneration-PyTorch's discriminator (vae_discriminator_ckpt.pth)"
+
+    def recognises(self, path: Path) -> bool:
+        from diffsynth.models.videogeneration_files import is_critic
+
+        return is_critic(_weights_if_any(path))
+
+    def convert(self, path: Path, output: Path | None, overrides: Sequence[Override]) -> Imported:
+        from diffsynth.models.patch_critic import PatchCritic
+        from diffsynth.models.videogeneration_files import critic_weights
+        from diffsynth.models.weight_files import read_weights
+        from diffsynth.training.checkpoint import write_weights
+        from diffsynth.training.facts import CRITIC, Facts
+
+        place = target(path, output, ".safetensors")
+        if overrides:
+            raise ConfigError([f"{path}: its weights tell all of it. Leave --set {overrides[0].keys[0]}=… out."])
+        try:
+            own = critic_weights(read_weights(path))
+        except ValueError:
+            raise ModelError(f"{path}: is not the network that it looks like.") from None
+        ordered = sorted((name for name in own if own[name].ndim == 4), key=lambda name: int(name.split(".")[1]))
+        channels, widths = int(own[ordered[0]].shape[1]), [int(own[name].shape[0]) for name in ordered[:-1]]
+        _require_fit(path, PatchCritic(channels, widths, settled=True).state_dict(), own)
+        write_weights(place, own, Facts({"frame_channels": channels, "disc_channels": widths}, 0, {}, CRITIC))
+        words = (
+            f'"disc_pretrained" of train_vae names it, beside "disc_channels": {widths}.',
+            "Its batch norms stay at what they gathered: here, what it says of a frame hangs on that frame alone.",
+        )
+        return Imported(place, words)
+
+
 class VideoGenerationLatte:
     """As `Format`."""
 

@@ -38,10 +38,13 @@ class KlVae(nn.Module):
 
     @classmethod
     def read(cls, folder: Path) -> "KlVae":
+        """For inference. `ModelError` where weights are missing or don't fit."""
         import diffusers
+        import torch
 
-        kind: Any = diffusers.AutoencoderKL
-        return cls(kind.from_pretrained(folder, local_files_only=True))
+        from diffsynth.sd.load import load_network
+
+        return cls(load_network(diffusers.AutoencoderKL, folder, torch.float32))
 
     def write(self, folder: Path, scale: float) -> None:
         """As a folder that diffusers reads, with the factor that its pipelines scale latents by."""

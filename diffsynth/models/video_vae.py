@@ -132,11 +132,6 @@ class VideoVae(nn.Module):
         out: Tensor = self.decoder_conv_out(_active(self.decoder_norm_out(x)))
         return out
 
-    def forward(self, frames: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """The frames rebuilt from latents that `drawn`, normal numbers (N, Z, h, w), picks; and the moments."""
-        moments = self.moments(frames)
-        return self.decode(latents_of(moments, drawn)), moments
-
 
 LEAST_LOG, MOST_LOG = -30.0, 20.0
 

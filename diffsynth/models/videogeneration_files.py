@@ -13,6 +13,7 @@ from diffsynth.models.latte_config import LatteConfig
 
 Weights = Mapping[str, Tensor]
 VAE_MARKS = ("encoder_conv_in.weight", "pre_quant_conv.weight", "decoder_conv_out.weight")
+CRITIC_MARKS = ("layers.0.0.weight", "layers.0.0.bias", "layers.1.1.running_mean")
 LATTE_MARKS = ("patch_embed_layer.patch_embed.0.weight", "t_proj.0.weight", "layers.0.attn_block.qkv_proj.weight")
 HEAD = 64
 """The size of a head where nothing else is said."""
@@ -37,6 +38,21 @@ def is_autoencoder(weights: Weights) -> bool:
 
 def is_latte(weights: Weights) -> bool:
     return all(name in weights for name in LATTE_MARKS)
+
+
+def is_critic(weights: Weights) -> bool:
+    return all(name in weights for name in CRITIC_MARKS)
+
+
+def critic_weights(weights: Weights) -> dict[str, Tensor]:
+    """By the names of `PatchCritic` with settled norms. They have a block for each convolution, it has one row."""
+    kinds = {"running_mean": "mean", "running_var": "variance"}
+    found = {}
+    for name, each in weights.items():
+        _, block, part, kind = name.split(".")
+        if kind != "num_batches_tracked":
+            found[f"layers.{max(3 * int(block) - 1, 0) + int(part)}.{kinds.get(kind, kind)}"] = each
+    return found
 
 
 @dataclass(frozen=True)

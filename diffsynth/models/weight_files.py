@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import re
+import zipfile
 from pathlib import Path
 
 import torch
@@ -26,7 +27,9 @@ def read_tree(path: Path) -> object:
         if path.suffix == ".safetensors":
             return load_file(path)
         with torch.serialization.safe_globals([argparse.Namespace]):  # a trainer's options: plain values
-            tree: object = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            # Files of before torch 1.6, such as VGG-16's and LPIPS's, are no archives and can't be mapped.
+            mapped = zipfile.is_zipfile(path)
+            tree: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError:
         # torch's own words advise to load it nevertheless.
         raise ModelError(

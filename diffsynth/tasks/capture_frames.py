@@ -49,7 +49,8 @@ class CaptureFramesConfig(Runnable):
 
     def predict(self) -> Prediction:
         height, width = self.dataset.size
-        remarks = (f"{len(self.dataset.build())} clips, about {100 * self.share:.3g} % of their frames.",)
+        clips = self.dataset.build()
+        remarks = (f"{len(clips)} clips, about {100 * self.share:.3g} % of their frames.", *clips.remarks)
         return Prediction(None, height, width, None, remarks=remarks)
 
     def build(self, runtime: Runtime) -> Task:
@@ -66,6 +67,8 @@ class CaptureFrames:
     def run(self, inputs: Mapping[str, Path], run: RunFolder, progress: Progress) -> list[Path]:
         folder, listing = run.path / FRAMES, run.work(DONE)
         require_same(run, self.clips)
+        for remark in self.clips.remarks:
+            progress.note(remark)
         done = _finished(listing)
         with disk.disk_errors(listing):
             disk.write_aside(listing, "".join(f"{each}\n" for each in sorted(done)).encode())

@@ -19,7 +19,7 @@ from diffsynth.training.data import DatasetConfig
 from diffsynth.training.data.example import ClipSet, Unusable
 from diffsynth.training.data.latents import FOLDER, INDEX, Entry, Index
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
-from diffsynth.training.data.whole import chance_taken, names, require_same, whole
+from diffsynth.training.data.whole import chance_taken, names, require_same, stretches, whole
 
 if TYPE_CHECKING:
     from diffsynth.training.space import LatentSpace
@@ -53,7 +53,8 @@ class SaveLatentsConfig(Runnable):
         height, width = self.dataset.size
         hub = hub_id(self.vae)
         downloads = (hub,) if hub is not None and not is_cached(hub) else ()
-        remarks = (f"{len(self.dataset.build())} clips, all frames of each.",)
+        clips = self.dataset.build()
+        remarks = (f"{len(clips)} clips, all frames of each.", *clips.remarks)
         return Prediction(None, height, width, None, downloads=downloads, remarks=remarks)
 
     def build(self, runtime: Runtime) -> Task:
@@ -79,6 +80,8 @@ class SaveLatents:
         with disk.disk_errors(run.path):
             (run.path / FOLDER).mkdir(exist_ok=True)
         own = range(len(self.clips))[world.rank :: world.size]
+        for remark in self.clips.remarks:
+            progress.note(remark)
         done = sum(_place(run.path, number).is_file() for number in own)
         with run.timed("encode"), progress.stage("encode", len(own), done, unit="clips") as stage:
             for number in own:
@@ -96,6 +99,7 @@ class SaveLatents:
             vae_sha256=sha256,
             size=size,
             frame_channels=channels,
+            stretched=stretches(config.dataset),
             classes=self.clips.classes,
             clips=entries,
         )

@@ -26,7 +26,7 @@ from diffsynth.training.data import ClipSet, DatasetConfig
 from diffsynth.training.data.files import FileClips, FilesConfig, known_classes
 from diffsynth.training.data.latents import require_made_by, require_size, saved_clips
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
-from diffsynth.training.data.whole import chance_taken
+from diffsynth.training.data.whole import chance_taken, stretches
 from diffsynth.training.data.window import Window
 from diffsynth.training.facts import checkpoints, weights_file
 from diffsynth.training.settings import TrainSettings
@@ -144,6 +144,7 @@ class TrainConfig(Runnable):
         ]
         if clips.classes:
             remarks.append(f"{len(clips.classes)} classes.")
+        remarks += clips.remarks
         downloads = missing([self.vae, encoder_of(self.condition)])
         return Prediction(self.dataset.frames, height, width, None, None, downloads, tuple(remarks))
 
@@ -168,13 +169,15 @@ class TrainConfig(Runnable):
         dataset, folder = self.dataset, self.dataset.latents
         assert folder is not None
         assert self.vae is not None
-        require_size(folder, dataset.size, dataset.frame_channels)
-        require_made_by(folder, self.vae, autoencoder(self.vae).fingerprint)
+        found = autoencoder(self.vae)
+        require_size(folder, dataset.size, dataset.frame_channels, stretched=stretches(dataset))
+        require_made_by(folder, self.vae, found.fingerprint)
         window = Window(dataset.frames)
         if isinstance(dataset, FilesConfig):
             window = Window(dataset.frames, dataset.interval, dataset.short, dataset.from_start)
         told = isinstance(self.condition, TextConditionConfig)
-        return saved_clips(folder, dataset.build(), window, captions=told)
+        height, width = (side // found.factor for side in dataset.size)
+        return saved_clips(folder, dataset.build(), window, (2 * found.channels, height, width), captions=told)
 
     def model(self, clips: ClipSet) -> VideoModelConfig:
         return VideoModelConfig(
@@ -183,6 +186,7 @@ class TrainConfig(Runnable):
             frame_channels=self.dataset.frame_channels,
             space=self.space,
             vae=self.vae,
+            vae_sha256=None if self.vae is None else autoencoder(self.vae).fingerprint,
             backbone=self.backbone,
             condition=self.condition,
             diffusion=self.diffusion,
@@ -239,6 +243,8 @@ class Train:
                 model = from_saved_latents(model)
             weights = sum(each.numel() for each in model.network.parameters())
             progress.note(f"{weights / 1e6:.3f} million weights, {len(self.clips)} clips.")
+            for remark in self.clips.remarks:
+                progress.note(remark)
             stream = Stream(self.clips, settings.seed, config.dataset.images)
             if config.pretrained is not None and not checkpoints(run.path):
                 for line in self._pretrain(model.network, inputs):

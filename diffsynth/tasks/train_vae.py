@@ -15,11 +15,11 @@ from diffsynth.run_dir import RunFolder
 from diffsynth.runtime import Runtime, available_cores
 from diffsynth.tasks.base import Prediction, Runnable, Task
 from diffsynth.tasks.train import MOST_READERS
-from diffsynth.training.autoencoders import AutoencoderFacts
+from diffsynth.training.autoencoders import AutoencoderFacts, autoencoder
 from diffsynth.training.data.files import FilesConfig
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
 from diffsynth.training.data.pictures import Frames, FrameSource, PicturesConfig
-from diffsynth.training.facts import checkpoints, weights_file
+from diffsynth.training.facts import checkpoints
 from diffsynth.training.vae_settings import SMALLEST_SIDE, VaeTrainSettings
 
 FOLDER = "diffusers"
@@ -70,6 +70,10 @@ class TrainVaeConfig(Runnable):
                 f'"train.{needs}" looks at patches of {SMALLEST_SIDE} pixels, but "dataset.size" is {side}. Leave it '
                 "out, or use larger frames.",
             )
+        if settings.disc_pretrained is not None and settings.disc_start is None:
+            yield Contradiction(
+                ("train",), '"train.disc_pretrained" names a critic, but "disc_start" doesn\'t say when it comes in.'
+            )
         if self.test is not None and (self.test.size, self.test.frame_channels) != (
             self.dataset.size,
             self.dataset.frame_channels,
@@ -77,13 +81,10 @@ class TrainVaeConfig(Runnable):
             yield Contradiction(("test", "dataset"), '"test" and "dataset" differ in "size" or "frame_channels".')
 
     def inputs(self) -> dict[str, Path]:
-        found = {} if self.pretrained is None else {"pretrained": self._pretrained()}
+        found = {} if self.pretrained is None else {"pretrained": autoencoder(str(self.pretrained)).files[-1]}
+        if self.train.disc_pretrained is not None:
+            found["disc_pretrained"] = self.train.disc_pretrained
         return {**found, **{f"lpips.{number}": each for number, each in enumerate(self.train.lpips)}}
-
-    def _pretrained(self) -> Path:
-        place = self.pretrained
-        assert place is not None
-        return place if (place / "config.json").is_file() and not checkpoints(place) else weights_file(place)
 
     def prepare(self, runtime: Runtime) -> None:
         """Nothing is made where a folder turns out to hold no frames."""
@@ -98,7 +99,7 @@ class TrainVaeConfig(Runnable):
             f"{len(frames)} pictures or clips; {settings.steps} steps of {settings.global_batch} see each {epochs:.3g} "
             f"times. A latent is {height // side}×{width // side} of {self.autoencoder.z_channels} channels."
         )
-        return Prediction(None, height, width, None, remarks=(told,))
+        return Prediction(None, height, width, None, remarks=(told, *frames.remarks))
 
     def facts(self) -> AutoencoderFacts:
         return AutoencoderFacts(autoencoder=self.autoencoder, frame_channels=self.dataset.frame_channels)
@@ -148,9 +149,13 @@ class TrainVae:
             )
             weights = sum(each.numel() for each in trainer.network.parameters())
             progress.note(f"{weights / 1e6:.3f} million weights, {len(frames)} pictures or clips.")
+            for remark in frames.remarks:
+                progress.note(remark)
             if config.pretrained is not None and not checkpoints(run.path):
-                for line in trainer.start_from(inputs["pretrained"]):
+                for line in trainer.start_from(config.pretrained):
                     progress.note(line)
+            if settings.disc_pretrained is not None and not checkpoints(run.path):
+                trainer.start_critic_from(settings.disc_pretrained)
             trainer.resume()
             if trainer.done:
                 progress.note(f"Goes on after step {trainer.done}.")

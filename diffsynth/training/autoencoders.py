@@ -1,25 +1,29 @@
 """Autoencoders that a config names: of the task `train_vae`, or in diffusers' layout. Told without torch."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from diffsynth.config import ConfigModel
 from diffsynth.config.fields import hub_id
 from diffsynth.errors import ModelError
 from diffsynth.hub import snapshot
 from diffsynth.identity import identify
-from diffsynth.models.video_vae_config import AutoencoderConfig, Coder, VideoVaeConfig
+from diffsynth.models.video_vae_config import AutoencoderConfig, Coder, Count, VideoVaeConfig
+from diffsynth.models.weights import differing
+from diffsynth.sd.folders import read_settings, require_weights, weight_files
 from diffsynth.training.facts import AUTOENCODER, FINAL, FOLDER, facts_of, is_ours, weights_file
 
 if TYPE_CHECKING:
     from torch import nn
 
+CODER = "coder"
+"""The name of an autoencoder in its training, beside the critic."""
+KL = "AutoencoderKL"
 PATTERNS = ("config.json", "*.safetensors", "vae/config.json", "vae/*.safetensors")
 
 
@@ -60,16 +64,23 @@ class Autoencoder:
         return network  # type: ignore[return-value]  # both kinds are modules that code
 
     def _network(self) -> "nn.Module":
-        if self.trained is not None:
-            from diffsynth.training.vae_weights import averaged_coder
+        if self.trained is None:
+            from diffsynth.models.kl_vae import KlVae
 
-            return averaged_coder(self.files[0], self.trained)
-        from diffsynth.models.kl_vae import KlVae
-
-        try:
             return KlVae.read(self.files[0].parent)
-        except (OSError, ValueError) as problem:
-            raise ModelError(f"{self.reference}: its weights don't load: {problem}") from problem
+        import torch
+
+        from diffsynth.training.checkpoint import averaged_weights
+
+        path, config, channels = self.files[0], self.trained.autoencoder, self.trained.frame_channels
+        weights = averaged_weights(path, f"{CODER}.")
+        with torch.device("meta"):
+            expected = config.build(channels).state_dict()
+        if differences := differing(expected, weights):  # before anything as large as it says is made
+            raise ModelError(f"{path}: belongs to another network: {'; '.join(differences)}.")
+        network = config.build(channels)
+        network.load_state_dict(weights)
+        return network
 
 
 def autoencoder(reference: str) -> Autoencoder:
@@ -77,6 +88,11 @@ def autoencoder(reference: str) -> Autoencoder:
     id of the hub."""
     hub = hub_id(reference)
     place = snapshot(hub, PATTERNS, '"vae"') if hub else Path(reference)
+    if place.is_file() and place.suffix != ".safetensors":
+        raise ModelError(
+            f"{reference}: is no safetensors file. What another system trained is converted first: "
+            f"`diffsynth import {place.name}`."
+        )
     if place.is_file() or (place / FOLDER).is_dir() or is_trained(place / FINAL):
         return _trained(reference, weights_file(place))
     return _published(reference, place / "vae" if (place / "vae" / "config.json").is_file() else place)
@@ -99,19 +115,46 @@ def _trained(reference: str, path: Path) -> Autoencoder:
 
 
 def _published(reference: str, folder: Path) -> Autoencoder:
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        channels, scale = int(settings["latent_channels"]), float(settings.get("scaling_factor", 0.18215))
-        factor = 2 ** (len(settings["block_out_channels"]) - 1)
-        frame_channels = int(settings.get("in_channels", 3))
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    if not (folder / "config.json").is_file():
         raise ModelError(
-            f'{reference}: is no autoencoder ({problem}). "vae" is the folder of a run of the task `train_vae`, or in '
-            "diffusers' layout: a folder with config.json and weights, a pipeline's folder with \"vae\" in it, or an "
-            'id of the hub such as "stabilityai/sd-vae-ft-ema".'
+            f'{reference}: is no autoencoder. "vae" is the folder of a run of the task `train_vae`, or in diffusers\' '
+            'layout: a folder with config.json and weights, a pipeline\'s folder with "vae" in it, or an id of the hub '
+            'such as "stabilityai/sd-vae-ft-ema".'
+        )
+    settings = read_settings(folder / "config.json")
+    kind = settings.get("_class_name", KL)
+    if kind != KL:
+        raise ModelError(f"{folder}: is of the class {kind}; an {KL} is needed. Name another autoencoder.")
+    try:
+        told = _Settings.model_validate(settings)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        raise ModelError(
+            f'{folder / "config.json"}: "{".".join(map(str, first["loc"]))}": {first["msg"]}. Is the download complete?'
         ) from None
-    files = (folder / "config.json", *sorted(folder.glob("*.safetensors")))
-    return Autoencoder(reference, files, frame_channels, channels, factor, scale)
+    require_weights(folder)
+    files = (folder / "config.json", *weight_files(folder))
+    factor = 2 ** (len(told.block_out_channels) - 1)
+    return Autoencoder(reference, files, told.in_channels, told.latent_channels, factor, told.scaling_factor)
+
+
+class _Settings(BaseModel):
+    """What is needed of a config.json of diffusers."""
+
+    latent_channels: Count
+    block_out_channels: Annotated[tuple[Count, ...], Field(min_length=1)]
+    in_channels: Count = 3
+    scaling_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.18215
+
+
+def require_same(reference: str, fingerprint: str) -> None:
+    """`ModelError` where an autoencoder isn't the one that a model was trained with."""
+    found = autoencoder(reference).fingerprint
+    if found != fingerprint:
+        raise ModelError(
+            f"{reference}: is another autoencoder ({found[:12]}…) than the model was trained with "
+            f'({fingerprint[:12]}…): it was trained again, or replaced. Bring that one back, or name it by "vae".'
+        )
 
 
 def reduction(reference: str) -> int:

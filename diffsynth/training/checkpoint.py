@@ -19,6 +19,7 @@ from diffsynth.errors import ModelError
 from diffsynth.training.facts import Facts
 from diffsynth.training.optimizer import Average
 
+PLAIN, AVERAGE = "model.", "ema."
 STATE = ("exp_avg", "exp_avg_sq", "step")
 """What AdamW keeps of each weight."""
 
@@ -34,9 +35,9 @@ class TrainState:
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor by its name in the file."""
         for name, each in self.network.state_dict().items():
-            yield f"model.{name}", each
+            yield f"{PLAIN}{name}", each
         for name, each in self.average.mean.items():
-            yield f"ema.{name}", each
+            yield f"{AVERAGE}{name}", each
         for name, weight in self.network.named_parameters():
             state = self.optimizer.state.get(weight, {})
             yield from ((f"optimizer.{kind}.{name}", state[kind]) for kind in STATE if kind in state)
@@ -124,6 +125,18 @@ def _write(path: Path, tensors: dict[str, Tensor], facts: Facts, *, leads: bool)
         finally:
             partial.unlink(missing_ok=True)
         disk.sync(path.parent)
+
+
+def averaged_weights(path: Path, part: str = "") -> dict[str, Tensor]:
+    """By the network's own names: of a finished run's weights, or of a checkpoint that training goes on from, where the
+    network may be only a `part` of what learned (`coder.`)."""
+    with opened(path) as file:
+        names = list(file.keys())
+        if not any(name.startswith(AVERAGE) for name in names):
+            return {name: file.get_tensor(name) for name in names}
+        plain = f"{PLAIN}{part}"
+        found = {name[len(plain) :]: file.get_tensor(name) for name in names if name.startswith(plain)}
+        return {**found, **{name[len(AVERAGE) :]: file.get_tensor(name) for name in names if name.startswith(AVERAGE)}}
 
 
 def opened(path: Path) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from diffsynth.errors import ModelError
 
 FORMAT, AUTOENCODER = "diffsynth.video-model/1", "diffsynth.autoencoder/1"
+CRITIC = "diffsynth.critic/1"
 MADE_BY = {FORMAT: "train", AUTOENCODER: "train_vae"}
 """The task that makes checkpoints of a format."""
 FOLDER, FINAL = "checkpoints", "model.safetensors"
@@ -77,7 +78,8 @@ def facts_of(path: Path, kind: str = FORMAT) -> Facts:
         hint = " A published Latte can be drawn from by the task `sample`." if kind == FORMAT else ""
         found = next((each for each in MADE_BY if each in metadata), None)
         what = f"is of the task `{MADE_BY[found]}`" if found else "does not say how its network is built"
-        raise ModelError(f"{path}: {what}; a checkpoint of the task `{MADE_BY[kind]}` is needed here.{hint}")
+        needed = f"a checkpoint of the task `{MADE_BY[kind]}`" if kind in MADE_BY else "an imported discriminator"
+        raise ModelError(f"{path}: {what}; {needed} is needed here.{hint}")
     try:
         words = _table(json.loads(metadata[kind]))
         return Facts(_table(words["model"]), int(words["step"]), _table(words["run"]), kind)

@@ -11,12 +11,10 @@ from diffsynth.errors import ModelError
 from diffsynth.models.latte_files import read_latte
 from diffsynth.runtime import Runtime
 from diffsynth.training.autoencoders import reduction
-from diffsynth.training.checkpoint import opened
+from diffsynth.training.checkpoint import averaged_weights
 from diffsynth.training.conditions import ClassConditionConfig, NoConditionConfig
 from diffsynth.training.facts import AUTOENCODER, facts_of, is_ours, weights_file
 from diffsynth.training.video_model import OtherNetwork, VideoModel, VideoModelConfig, described
-
-AVERAGE, PLAIN = "ema.", "model."
 
 
 def load_model(place: Path, runtime: Runtime, vae: str | None = None) -> VideoModel:
@@ -25,7 +23,7 @@ def load_model(place: Path, runtime: Runtime, vae: str | None = None) -> VideoMo
     if is_ours(path) or is_ours(path, AUTOENCODER):  # of which `facts_of` says that it can't serve here
         config = described(facts_of(path).model, str(path))
         if vae is not None and config.space == "latent":
-            config = config.model_copy(update={"vae": vae})
+            config = config.model_copy(update={"vae": vae, "vae_sha256": None})
     else:
         config = published(path, vae)
     try:
@@ -70,13 +68,7 @@ def averaged(path: Path) -> dict[str, Tensor]:
     """The weights to draw with, by the network's own names, from a file of any of the known layouts."""
     if path.suffix != ".safetensors" or not is_ours(path):
         return read_latte(path).weights
-    with opened(path) as file:
-        names = list(file.keys())
-        if not any(name.startswith(AVERAGE) for name in names):
-            return {name: file.get_tensor(name) for name in names}
-        found = {name[len(PLAIN) :]: file.get_tensor(name) for name in names if name.startswith(PLAIN)}
-        mean = {name[len(AVERAGE) :]: file.get_tensor(name) for name in names if name.startswith(AVERAGE)}
-        return {**found, **mean}
+    return averaged_weights(path)
 
 
 @dataclass(frozen=True)

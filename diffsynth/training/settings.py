@@ -39,6 +39,10 @@ class CourseSettings(ConfigModel):
     """The step from which on they follow; before it they are the weights themselves."""
     ema_every: Annotated[int, Field(ge=1)] = 1
     """Steps between two times that they follow."""
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    """What the network computes in; the weights are float32 always."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
     seed: Annotated[int, Field(ge=0)] = 0
     """The weights at the start, the order of the clips, and all noise come from it."""
     workers: Annotated[int, Field(ge=0, le=256)] | None = None
@@ -59,12 +63,8 @@ class TrainSettings(CourseSettings):
 
     prob_focus_present: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.0
     """For `unet3d`: how often a clip's frames are learned each by itself, as pictures are."""
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
-    """What the network computes in; the weights are float32 always."""
     gradient_checkpointing: bool = False
     """Compute activations anew on the way back instead of keeping them: less memory, a third more time."""
-    compile: bool = False
-    """Compile the network with torch.compile."""
     sharding: Literal["none", "full"] = "none"
     """With several processes: `none` holds all weights in each (DDP), `full` spreads them (FSDP), as XL needs."""
     sample_every: Annotated[int, Field(ge=0)] = 0

@@ -72,6 +72,7 @@ class LatentSpace:
         if frames.shape[1] < self.frame_channels:
             frames = frames.expand(-1, self.frame_channels, -1, -1)
         told = torch.cat([self.coder.moments(part.to(self.device)) for part in torch.split(frames, AT_ONCE)])
+        _require_finite(told)
         return told.reshape(*pixels.shape[:2], *told.shape[1:])
 
     def latents(self, moments: Tensor, drawn: Tensor | None) -> Tensor:
@@ -83,6 +84,7 @@ class LatentSpace:
     def decode(self, x: Tensor) -> Tensor:
         flat = (x.to(self.device) / self.scale).flatten(0, 1)
         frames = torch.cat([self.coder.decode(part) for part in torch.split(flat, AT_ONCE)])
+        _require_finite(frames)
         return levels(frames.reshape(*x.shape[:2], *frames.shape[1:]))
 
 
@@ -105,6 +107,15 @@ class SavedLatents:
 
     def decode(self, x: Tensor) -> Tensor:
         return self.space.decode(x)
+
+
+def _require_finite(found: Tensor) -> None:
+    """An autoencoder that says no numbers would be learned from for hours, or paint black frames."""
+    if not bool(torch.isfinite(found).all()):
+        raise ModelError(
+            "The autoencoder's numbers overflowed (NaN or infinite): its weights are broken. Use a checkpoint of it "
+            'before that, or another "vae".'
+        )
 
 
 def levels(x: Tensor) -> Tensor:

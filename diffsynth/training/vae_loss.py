@@ -22,10 +22,19 @@ class Rebuilt:
     moments: Tensor
 
 
-def rebuilt(coder: Coder, frames: Tensor, drawn: Tensor | None) -> Rebuilt:
-    """By way of latents that `drawn` picks; None: of the means."""
-    moments = coder.moments(frames).float()
-    return Rebuilt(frames, coder.decode(latents_of(moments, drawn)).float(), moments)
+class Rebuilding(nn.Module):
+    """An autoencoder from end to end, as its training calls it."""
+
+    def __init__(self, coder: nn.Module) -> None:
+        """`coder` is a `Coder`."""
+        super().__init__()
+        self.coder = coder
+
+    def forward(self, frames: Tensor, drawn: Tensor | None) -> Rebuilt:
+        """By way of latents that `drawn`, normal numbers (N, Z, h, w), picks; None: of the means."""
+        coder: Coder = self.coder  # type: ignore[assignment]  # every autoencoder's config builds one
+        moments = coder.moments(frames).float()
+        return Rebuilt(frames, coder.decode(latents_of(moments, drawn)).float(), moments)
 
 
 def coder_terms(

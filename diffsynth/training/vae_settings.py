@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from diffsynth.config import ExistingPath
+from diffsynth.config import ExistingPath, OptionalPath
 from diffsynth.training.settings import CourseSettings
 
 SMALLEST_SIDE = 16
@@ -16,8 +16,6 @@ Weight = Annotated[float, Field(ge=0, strict=False)]
 class VaeTrainSettings(CourseSettings):
     """Batches, steps, the optimizer, what is asked of rebuilt frames, and what is kept and shown on the way."""
 
-    precision: Literal["float32", "bf16"] = "float32"
-    """What the network computes in; the weights are float32 always."""
     reconstruction: Literal["l1", "l2"] = "l2"
     """Whether differences between frames and rebuilt ones count by their size or by their square."""
     kl_weight: Weight = 5e-6
@@ -28,6 +26,8 @@ class VaeTrainSettings(CourseSettings):
     """Of what the critic says."""
     disc_channels: Annotated[tuple[Width, ...], Field(strict=False, min_length=1)] = (64, 128, 256)
     """Channels of the critic's layers; each halves the frame."""
+    disc_pretrained: OptionalPath = None
+    """A critic to start from: an imported discriminator of VideoGeneration-PyTorch, which must have `disc_channels`."""
     lpips: Annotated[tuple[ExistingPath, ...], Field(strict=False)] = ()
     """Files of a perceptual distance (LPIPS on VGG-16): one TorchScript network that takes two batches of frames within
     [-1, 1]; or weights, in one file or in two (LPIPS's own `vgg.pth` and torchvision's VGG-16). None are fetched."""

@@ -12,6 +12,7 @@ from diffsynth.errors import ModelError
 from diffsynth.models import BackboneConfig, LatteConfig, VideoShape
 from diffsynth.models.weights import differing
 from diffsynth.runtime import Runtime, derive_seed
+from diffsynth.training.autoencoders import require_same
 from diffsynth.training.conditions import ConditionConfig, Conditioner, NoConditionConfig
 from diffsynth.training.data.example import Size
 
@@ -41,6 +42,8 @@ class VideoModelConfig(ConfigModel):
     """`pixel`: the network works on frames; `latent`: on what `vae` makes of them."""
     vae: ModelRef | None = None
     """For `latent`: a run of `train_vae`, or an autoencoder in diffusers' layout, a folder or an id of the hub."""
+    vae_sha256: str | None = None
+    """By what its files are known that it was trained with."""
     backbone: BackboneConfig = LatteConfig()
     """The network."""
     condition: ConditionConfig = NoConditionConfig()
@@ -83,6 +86,8 @@ class VideoModelConfig(ConfigModel):
             raise ModelError(
                 '"space" is "latent", but "vae" names no autoencoder. Add "vae": a folder or an id of the hub.'
             )
+        if self.vae_sha256 is not None:
+            require_same(self.vae, self.vae_sha256)
         return load_latent_space(self.vae, self.frames, self.frame_channels, height, width, runtime)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,78 +11,19 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from training_runs import ROOT, same, torchrun, weights, write
+from vae_runs import CLIPS, DIGITS, FRAMES, KL, SIDE, entries, latents_tree, latte_tree, refused, run, vae_tree
 
 from diffsynth.cli import main
 from diffsynth.images import read_image
+from diffsynth.models.patch_critic import PatchCritic
 from diffsynth.runtime import Runtime
 from diffsynth.training.autoencoders import autoencoder
 from diffsynth.training.data.latents import read_index
 from diffsynth.training.data.moving_digits import MovingDigitsConfig
+from diffsynth.training.facts import AUTOENCODER, CRITIC, Facts, facts_of
 from diffsynth.training.space import SavedLatents, load_latent_space
-
-SIDE, FRAMES, CLIPS = 16, 4, 12
-DIGITS = {"type": "moving_digits", "size": SIDE, "frames": FRAMES, "clips": CLIPS}
-TINY = {
-    "type": "video_vae",
-    "z_channels": 3,
-    "down_channels": [8, 8],
-    "mid_channels": [8],
-    "down_sample": [True],
-    "attn_down": [False],
-    "norm_channels": 4,
-    "num_heads": 1,
-}
-KL = {"type": "autoencoder_kl", "block_out_channels": [8, 8], "layers_per_block": 1, "norm_num_groups": 4}
-
-
-def vae_tree(output: Path, **train: Any) -> dict[str, Any]:
-    settings = {"global_batch": 4, "lr": 0.003, "steps": 6, "ema": 0.9, "log_every": 1, "tensorboard": False}
-    return {
-        "task": "train_vae",
-        "dataset": DIGITS,
-        "test_frames": 8,
-        "autoencoder": TINY,
-        "train": {**settings, "disc_start": 3, "disc_channels": [8], **train},
-        "output_path": str(output),
-    }
-
-
-def latents_tree(output: Path, vae: Path, **keys: Any) -> dict[str, Any]:
-    return {"task": "save_latents", "dataset": DIGITS, "vae": str(vae), "output_path": str(output), **keys}
-
-
-def latte_tree(output: Path, vae: Path, latents: Path | None, **dataset: Any) -> dict[str, Any]:
-    cached = {} if latents is None else {"latents": str(latents)}
-    return {
-        "task": "train",
-        "dataset": {**DIGITS, **cached, **dataset},
-        "space": "latent",
-        "vae": str(vae),
-        "backbone": {"type": "latte", "hidden": 16, "depth": 2, "heads": 2, "patch": 2},
-        "condition": {"type": "class", "num_classes": 10, "dropout": 0.2},
-        "diffusion": {"objective": "flow"},
-        "train": {"global_batch": 4, "lr": 0.003, "steps": 3, "log_every": 1, "tensorboard": False},
-        "output_path": str(output),
-    }
-
-
-def run(body: dict[str, Any], *options: str) -> Path:
-    output = Path(body["output_path"])
-    assert main(["run", str(write(output.with_suffix(".json"), body)), "--quiet", *options]) == 0
-    return output
-
-
-def refused(body: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    assert main(["run", str(write(Path(body["output_path"]).with_suffix(".json"), body)), "--quiet"]) == 2
-    return " ".join(capsys.readouterr().err.split())
-
-
-def entries(output: Path, *names: str) -> list[list[float]]:
-    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [[line[name] for name in names if name in line] for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +68,50 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path: Path, vae: Path, kept: int) ->
     run(body)
     assert same(weights(output), weights(vae))
     assert entries(output, "loss") == entries(vae, "loss")
+
+
+@pytest.mark.parametrize("keys", [{"ema_from": 4}, {"ema_every": 4}], ids=["from", "every"])
+def test_the_average_follows_as_it_is_told(tmp_path: Path, vae: Path, keys: dict[str, Any]) -> None:
+    told = run(vae_tree(tmp_path / "run", **keys))
+    assert entries(told, "loss") == entries(vae, "loss")
+    assert not same(weights(told), weights(vae))
+
+
+def test_what_came_apart_is_not_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = vae_tree(tmp_path / "run", lr=1e30, clip=None, steps=9, log_every=100, checkpoint_every=3)
+    assert "training has come apart" in refused(body, capsys)
+    for path in (tmp_path / "run").glob("checkpoints/*"):
+        assert all(bool(each.isfinite().all()) for each in load_file(path).values())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns(tmp_path: Path, vae: Path, precision: str) -> None:
+    half = run(vae_tree(tmp_path / "run", precision=precision, steps=12, disc_start=9))
+    losses = [each[0] for each in entries(half, "loss")]
+    assert losses[0] == pytest.approx(entries(vae, "loss")[0][0], rel=0.02)  # 8 bits through a dozen layers
+    assert losses[8] < 0.9 * losses[0]  # fp16 leaves steps out until it has found its scale
+    assert all(each.dtype == torch.float32 for each in weights(half).values())
+
+
+def test_the_scale_of_half_precision_is_in_the_checkpoint(tmp_path: Path) -> None:
+    whole = run(vae_tree(tmp_path / "whole", precision="fp16"))
+    body = vae_tree(tmp_path / "run", precision="fp16", checkpoint_every=4, keep=10)
+    output = run(body)
+    (output / "checkpoints" / "00000006.safetensors").unlink()
+    (output / "model.safetensors").unlink()
+    path = output / "checkpoints" / "00000004.safetensors"
+    assert facts_of(path, AUTOENCODER).run["scaler"]["scale"] > 1
+    run(body)
+    assert same(weights(output), weights(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of what torch.compile itself imports
+def test_a_compiled_one_has_the_same_names_and_curve(tmp_path: Path, vae: Path) -> None:
+    compiled = run(vae_tree(tmp_path / "run", compile=True, show_every=3, show_frames=2))
+    assert weights(compiled).keys() == weights(vae).keys()
+    for one, other in zip(entries(vae, "loss"), entries(compiled, "loss"), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)  # fused kernels round otherwise
 
 
 @pytest.mark.slow
@@ -275,78 +259,6 @@ def test_an_autoencoder_learns_from_captured_frames_of_listed_clips(tmp_path: Pa
     assert autoencoder(str(run(body))).frame_channels == 3
 
 
-def test_latents_of_another_autoencoder_are_refused(
-    tmp_path: Path, vae: Path, latents: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = run(vae_tree(tmp_path / "other", seed=5, steps=1, disc_start=None))
-    said = refused(latte_tree(tmp_path / "run", other, latents), capsys)
-    assert "were made by another autoencoder" in said
-    assert str(vae) in said
-    assert not (tmp_path / "run").exists()
-    moved = tmp_path / "moved"
-    shutil.copytree(vae, moved)
-    run(latte_tree(tmp_path / "run", moved, latents))  # a copy elsewhere is the same autoencoder
-
-
-@pytest.mark.parametrize(
-    ("keys", "words"),
-    [
-        ({"size": 32}, "are of frames of 16×16 in grey, but the data set says 32×32 in grey"),
-        ({"frame_channels": 3}, "but the data set says 16×16 in colour"),
-        ({"set_seed": 4}, "are of other clips"),
-        ({"clips": CLIPS + 1}, "are of other clips"),
-    ],
-)
-def test_latents_of_other_clips_are_refused(
-    tmp_path: Path, vae: Path, latents: Path, keys: dict[str, Any], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert words in refused(latte_tree(tmp_path / "run", vae, latents, **keys), capsys)
-
-
-def test_missing_captions_are_told(tmp_path: Path, vae: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "encoder").mkdir()  # captions are looked at before the encoder is
-    for name in ("a", "b"):
-        (tmp_path / "clips" / name).mkdir(parents=True)
-        for number in range(FRAMES):
-            Image.new("L", (SIDE, SIDE), 60 * number).save(tmp_path / "clips" / name / f"{number}.png")
-    (tmp_path / "clips" / "a.txt").write_text("the first")
-    dataset = {"type": "folder", "path": str(tmp_path / "clips"), "size": SIDE, "frames": FRAMES, "interval": 1,
-               "frame_channels": 1, "captions": True}  # fmt: skip
-    saved = run(latents_tree(tmp_path / "latents", vae, dataset=dataset))
-    body = latte_tree(tmp_path / "run", vae, saved)
-    body["dataset"] = {**dataset, "latents": str(saved)}
-    body["condition"] = {"type": "text", "encoder": str(tmp_path / "encoder"), "tokens": 8}
-    assert "1 of 2 clips have no caption, among them b" in refused(body, capsys)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"dataset": {**DIGITS, "size": 15}}, "makes frames smaller by 2"),
-        ({"dataset": {**DIGITS, "size": 8}}, "looks at patches of 16 pixels"),
-        ({"test": {**DIGITS, "frame_channels": 3}}, 'differ in "size" or "frame_channels"'),
-        ({"dataset": {"type": "pictures", "path": "."}}, "holds no picture"),
-        ({"autoencoder": {"type": "vqvae"}}, "vqvae"),
-    ],
-)
-def test_what_trains_no_autoencoder_is_said_before_anything_begins(
-    tmp_path: Path, change: dict[str, Any], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert words in refused(vae_tree(tmp_path / "run") | change, capsys)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_video_model_is_no_autoencoder_and_the_other_way_round(
-    tmp_path: Path, vae: Path, latents: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trained = run(latte_tree(tmp_path / "run", vae, latents))
-    assert "is of the task `train`; a checkpoint of the task `train_vae` is needed" in refused(
-        latents_tree(tmp_path / "a", trained), capsys
-    )
-    drawn = {"task": "sample", "checkpoint": str(vae), "output_path": str(tmp_path / "b")}
-    assert "is of the task `train_vae`" in refused(drawn, capsys)
-
-
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_a_perceptual_distance_that_is_named_takes_part(tmp_path: Path) -> None:
     class Apart(torch.nn.Module):
@@ -371,6 +283,29 @@ def test_an_imported_autoencoder_serves_as_one(tmp_path: Path, vae: Path, capsys
     assert (theirs.scale, theirs.factor) == (1.0, own.factor)
     pretrained = vae_tree(tmp_path / "on", steps=1) | {"pretrained": str(tmp_path / "vae.safetensors")}
     run(pretrained)
+
+
+def test_an_imported_critic_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = PatchCritic(1, (8, 16), settled=True).state_dict()
+    save_file(weights, tmp_path / "critic.safetensors", Facts({}, 0, {}, CRITIC).metadata())
+    keys = {"disc_channels": [8, 16], "disc_pretrained": str(tmp_path / "critic.safetensors"), "steps": 4}
+    body = vae_tree(tmp_path / "run", checkpoint_every=3, keep=9, **keys)
+    output = run(body)
+    begun = load_file(output / "checkpoints" / "00000003.safetensors")
+    for name, each in weights.items():
+        assert torch.equal(begun[f"model.critic.{name}"], each)  # it comes in only then
+    done = load_file(output / "checkpoints" / "00000004.safetensors")
+    assert not torch.equal(done["model.critic.layers.0.weight"], weights["layers.0.weight"])
+    assert torch.equal(done["model.critic.layers.3.mean"], weights["layers.3.mean"])
+    (output / "checkpoints" / "00000004.safetensors").unlink()
+    (output / "model.safetensors").unlink()
+    run(body)
+    assert same(load_file(output / "checkpoints" / "00000004.safetensors"), done)
+    other = vae_tree(tmp_path / "other", **keys | {"disc_channels": [8, 8]})
+    assert 'doesn\'t fit "disc_channels" [8, 8]' in refused(other, capsys)
+    assert "doesn't say when it comes in" in refused(vae_tree(tmp_path / "no", **keys, disc_start=None), capsys)
+    odd = vae_tree(tmp_path / "odd", **keys | {"disc_pretrained": str(output / "model.safetensors")})
+    assert "an imported discriminator is needed here" in refused(odd, capsys)
 
 
 def test_configs_of_the_page_are_valid() -> None:

@@ -72,6 +72,12 @@ class Trouble:
 
     path: Path
     reason: str
+    too_short: bool = False
+
+    @classmethod
+    def of(cls, path: Path, problem: Exception) -> "Trouble":
+        """Of an error whose words begin with the path and end as a sentence: they stand within another one."""
+        return cls(path, str(problem).removeprefix(f"{path}: ").removesuffix("."))
 
 
 class Unusable(Exception):  # noqa: N818  not a fault of the program: another clip takes its place
@@ -91,6 +97,10 @@ class ClipSet(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the labels, in their order; empty where clips have none."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What of a set its user asked for and can't be had: told where a run begins."""
 
     @property
     def fingerprint(self) -> str:

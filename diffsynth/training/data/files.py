@@ -12,8 +12,9 @@ from pydantic import Field
 from diffsynth.config import ExistingPath
 from diffsynth.errors import MediaError
 from diffsynth.images import is_image_name, list_images
+from diffsynth.models.weights import some
 from diffsynth.training.data.example import Chance, ClipSet, ClipSetConfig, Drawn, Trouble, Unusable
-from diffsynth.training.data.listing import Listed, listed
+from diffsynth.training.data.listing import Listed, absent_names, listed
 from diffsynth.training.data.window import ShortPolicy, View, Window, read_window
 
 
@@ -39,7 +40,8 @@ class FilesConfig(ClipSetConfig):
     split: Literal["train", "test", "val"] | None = None
     """The part of the set, which lies in a folder of that name, or one whose name ends in `_` and it."""
     filter: Annotated[tuple[ExistingPath, ...], Field(strict=False)] = ()
-    """Text files that list the clips to use, one a line, as UCF101's `trainlist01.txt` does."""
+    """Text files that list the clips to use, one a line, as UCF101's `trainlist01.txt` does; `*` stands for
+    anything in a name (`*_PushUps*`)."""
     captions: bool = False
     """Each clip, and each picture of `image_list`, has a text beside it: `clip.mp4` and `clip.txt`."""
     image_list: ExistingPath | None = None
@@ -50,9 +52,10 @@ class FilesConfig(ClipSetConfig):
         cut: Literal["centre", "random", "stretch"] = "random" if self.random_crop else "centre"
         view = View(*self.size, self.frame_channels, cut if self.centre_square_crop else "stretch", self.flip)
         clips = tuple(listed(self.path, self.type, self.split, self.filter))
+        absent = tuple(absent_names(clips, self.filter))
         window = Window(self.frames, self.interval, self.short, self.from_start)
         pictures = tuple(picture_files(self.image_list)) if self.image_list is not None else ()
-        return FileClips(clips, window, view, self.captions, pictures)
+        return FileClips(clips, window, view, self.captions, pictures, absent)
 
 
 class FolderConfig(FilesConfig):
@@ -106,6 +109,14 @@ class FileClips:
     view: View
     captions: bool = False
     pictures: tuple[Picture, ...] = ()
+    absent: tuple[str, ...] = ()
+    """Clips that a filter names and that aren't there."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        if not self.absent:
+            return ()
+        return (f'"filter" names {len(self.absent)} clips that are not there: {some(list(self.absent))}.',)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -189,7 +200,7 @@ def picture_files(source: Path) -> Iterator[Picture]:
         found = [path for path in sorted(source.rglob("*")) if path.is_file() and is_image_name(path)]
         yield from (Picture(path, path.parent.name if path.parent != source else None) for path in found)
         if not found:
-            raise MediaError(f"{source}: holds no picture for joint training.")
+            raise MediaError(f"{source}: holds no picture. Of clips, the task `capture_frames` makes some.")
         return
     if is_image_name(source):
         yield Picture(list_images(source)[0])

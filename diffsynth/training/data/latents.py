@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,15 @@ from diffsynth.training.data.window import Window, positions
 INDEX, FOLDER = "latents.json", "latents"
 TENSOR = "moments"
 FORMAT = "diffsynth.latents/1"
+KINDS = ("F32", "F16")
+AGAIN = "delete it, and run `save_latents` again"
 
 
 class Entry(ConfigModel):
     """The latents of one clip."""
 
     name: str
-    file: str
+    file: Annotated[str, Field(pattern=rf"^{FOLDER}/[\w.-]+$")]
     frames: int
     label: int | None = None
     caption: str | None = None
@@ -44,6 +46,8 @@ class Index(ConfigModel):
     vae_sha256: str
     size: tuple[int, int] = Field(strict=False)
     frame_channels: int
+    stretched: bool = False
+    """Whether frames were stretched to the size, and not cut to its aspect first."""
     classes: tuple[str, ...] = Field((), strict=False)
     clips: tuple[Entry, ...] = Field(strict=False)
 
@@ -72,8 +76,11 @@ class LatentClips:
     folder: Path
     entries: tuple[Entry, ...]
     window: Window
+    shape: tuple[int, int, int]
+    """(2 · Z, h, w) of each frame's moments."""
     classes: tuple[str, ...]
     fingerprint: str
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -93,12 +100,15 @@ class LatentClips:
         path = self.folder / entry.file
         wanted = positions(window, entry.frames, float(chance.random()))
         if wanted is None:
-            raise Unusable(Trouble(path, f"has {entry.frames} frames; {window.span} are needed"))
-        return Drawn(_moments(path, wanted), entry.label, entry.caption)
+            raise Unusable(Trouble(path, f"has {entry.frames} frames; {window.span} are needed", too_short=True))
+        return Drawn(_moments(path, wanted, self.shape), entry.label, entry.caption)
 
 
-def saved_clips(folder: Path, clips: ClipSet, window: Window, *, captions: bool) -> LatentClips:
-    """The clips of a set, from its latents. `MediaError` where the latents are of others, or lack a caption."""
+def saved_clips(
+    folder: Path, clips: ClipSet, window: Window, shape: tuple[int, int, int], *, captions: bool
+) -> LatentClips:
+    """The clips of a set, from its latents. `MediaError` where the latents are of others, lack a caption, or aren't all
+    there."""
     index = read_index(folder)
     by_name = {each.name: each for each in index.clips}
     wanted = names(clips)
@@ -115,7 +125,22 @@ def saved_clips(folder: Path, clips: ClipSet, window: Window, *, captions: bool)
             f'{without[0]}. Put a text beside each clip (clip.mp4 and clip.txt), set "captions": true, and save the '
             "latents again."
         )
-    return LatentClips(folder, tuple(found), window, index.classes, f"{clips.fingerprint}-{index.vae_sha256[:16]}")
+    gone = [each.file for each in found if not (folder / each.file).is_file()]
+    if gone:
+        raise MediaError(
+            f"{folder}: {len(gone)} of {len(found)} files that {INDEX} lists are not there, among them {gone[0]}. Run "
+            "the config of `save_latents` again: it makes what is missing."
+        )
+    told = f"{len(wanted) - len(found)} of {len(wanted)} clips have no saved latents, and are left out."
+    return LatentClips(
+        folder,
+        tuple(found),
+        window,
+        shape,
+        index.classes,
+        f"{clips.fingerprint}-{index.vae_sha256[:16]}",
+        (told,) if len(found) < len(wanted) else (),
+    )
 
 
 def require_made_by(folder: Path, reference: str, fingerprint: str) -> None:
@@ -129,9 +154,15 @@ def require_made_by(folder: Path, reference: str, fingerprint: str) -> None:
         )
 
 
-def require_size(folder: Path, size: tuple[int, int], frame_channels: int) -> None:
-    """`MediaError` where latents are of frames of another size."""
+def require_size(folder: Path, size: tuple[int, int], frame_channels: int, *, stretched: bool) -> None:
+    """`MediaError` where latents are of frames of another size, or that were brought to it otherwise."""
     index = read_index(folder)
+    if index.stretched != stretched:
+        one, other = ("stretched", "cut") if index.stretched else ("cut", "stretched")
+        raise MediaError(
+            f'{folder}: its latents are of frames that were {one} to their size, but by "centre_square_crop" the data '
+            f"set's are {other}. Set it as it was then, or save latents again."
+        )
     if index.size != size or index.frame_channels != frame_channels:
         raise MediaError(
             f"{folder}: its latents are of frames of {_words(index.size, index.frame_channels)}, but the data set says "
@@ -143,7 +174,7 @@ def _words(size: tuple[int, int], channels: int) -> str:
     return f"{size[0]}×{size[1]} in {'grey' if channels == 1 else 'colour'}"
 
 
-def _moments(path: Path, wanted: list[int]) -> NDArray[np.float32]:
+def _moments(path: Path, wanted: list[int], shape: tuple[int, int, int]) -> NDArray[np.float32]:
     """Only the frames asked for are read."""
     from safetensors import SafetensorError, safe_open
 
@@ -151,7 +182,15 @@ def _moments(path: Path, wanted: list[int]) -> NDArray[np.float32]:
     try:
         file: Any
         with safe_open(path, "np") as file:
-            part = file.get_slice(TENSOR)[first:beyond]
+            there = file.get_slice(TENSOR)
+            found = tuple(there.get_shape()[1:])
+            if found != shape or there.get_dtype() not in KINDS:
+                raise Unusable(
+                    Trouble(path, f"holds {found} {there.get_dtype()} a frame, and not {shape} F32; {AGAIN}")
+                )
+            part = there[first:beyond]
     except (OSError, SafetensorError) as problem:
-        raise Unusable(Trouble(path, f"can't be read ({problem})")) from None
+        raise Unusable(Trouble(path, f"can't be read ({problem}); {AGAIN}")) from None
+    if not np.isfinite(part).all():
+        raise Unusable(Trouble(path, f"holds NaN or infinite numbers; {AGAIN}"))
     return np.ascontiguousarray(part[[each - first for each in wanted]], np.float32)

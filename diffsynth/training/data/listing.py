@@ -1,10 +1,12 @@
 """How the clips of published sets lie in folders: from a folder to a list of clips with their classes."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from diffsynth.config.fields import GLOB
 from diffsynth.errors import MediaError
 from diffsynth.images import natural_key
 from diffsynth.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
@@ -86,21 +88,35 @@ def listed(folder: Path, layout: str, split: str | None = None, filters: tuple[P
     """The clips of a set. Raises `MediaError` where there is none."""
     folder = split_folder(folder, split)
     wanted = names_in(filters) if filters else None
+    patterns = _patterns(wanted or ())
     kind_of = LAYOUTS[layout]
     found = []
     for path in clips_below(folder):
         name = path.relative_to(folder).as_posix()
-        if wanted is None or _stem(name) in wanted:
+        stem = _stem(name)
+        if wanted is None or stem in wanted or any(fnmatchcase(stem, each) for each in patterns):
             found.append(Listed(path, name, kind_of(folder, path)))
     if not found:
-        what = "no clip that its filter lists name" if wanted is not None else "no clip"
+        what = "no clip" if wanted is None else f"no clip that its filter lists name, such as {min(wanted)}"
         known = ", ".join(sorted(VIDEO_SUFFIXES))
         raise MediaError(f"{folder}: holds {what}. A clip is a video ({known}) or a folder of numbered images.")
     return found
 
 
+def absent_names(found: Sequence[Listed], filters: tuple[Path, ...]) -> list[str]:
+    """What filter lists name and no clip is called."""
+    stems = {_stem(each.name) for each in found}
+    left = names_in(filters) - stems
+    return sorted(left - {each for each in _patterns(left) if any(fnmatchcase(stem, each) for stem in stems)})
+
+
+def _patterns(names: Iterable[str]) -> list[str]:
+    return [each for each in names if GLOB.search(each)]
+
+
 def names_in(lists: tuple[Path, ...]) -> frozenset[str]:
-    """The clips that filter lists name: one a line, with or without folder, suffix, and a label behind it."""
+    """The clips that filter lists name: one a line, with or without folder, suffix, and a label behind it; or patterns
+    of names, such as `*_PushUps*`."""
     names = set()
     for path in lists:
         try:
@@ -112,6 +128,8 @@ def names_in(lists: tuple[Path, ...]) -> frozenset[str]:
             head, _, label = name.rpartition(" ")
             if name:
                 names.add(_stem(head if head and label.isdigit() else name))
+    if lists and not names:
+        raise MediaError(f'{", ".join(map(str, lists))}: names no clip. Write one a line, or leave "filter" out.')
     return frozenset(names)
 
 

@@ -71,6 +71,10 @@ class MovingDigits:
         return NAMES
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def fingerprint(self) -> str:
         return f"{derive_seed(0, *map(repr, vars(self).values())):016x}"
 

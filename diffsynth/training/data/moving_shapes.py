@@ -89,6 +89,10 @@ class MovingShapes:
         return tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def fingerprint(self) -> str:
         return f"{derive_seed(1, *map(repr, vars(self).values())):016x}"
 

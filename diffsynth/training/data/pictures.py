@@ -50,6 +50,10 @@ class Frames:
         return ()
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        return self.clips.remarks
+
+    @property
     def fingerprint(self) -> str:
         return self.clips.fingerprint
 

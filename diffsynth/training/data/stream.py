@@ -92,7 +92,9 @@ def _permutation(seed: int, epoch: int, total: int) -> NDArray[np.int64]:
 
 def no_usable(troubles: list[Trouble]) -> MediaError:
     shown = "\n".join(f"  {each.path}: {each.reason}" for each in troubles[:3])
-    return MediaError(
-        f"None of {len(troubles)} clips in a row can be used; the first:\n{shown}\n"
+    advice = (
         'Where clips are too short, ask for fewer "frames", a smaller "interval", or set "short" to "loop" or "hold".'
+        if any(each.too_short for each in troubles)
+        else "Bring whole files, or name another folder."
     )
+    return MediaError(f"None of {len(troubles)} clips in a row can be used; the first:\n{shown}\n{advice}")

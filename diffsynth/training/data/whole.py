@@ -71,6 +71,11 @@ def chance_taken(dataset: DatasetConfig) -> Iterator[Contradiction]:
             )
 
 
+def stretches(dataset: DatasetConfig) -> bool:
+    """Whether frames are stretched to their size, and not cut to its aspect first."""
+    return isinstance(dataset, FilesConfig) and not dataset.centre_square_crop
+
+
 def _drawn_name(clips: ClipSet, number: int) -> str:
     return f"{clips.fingerprint}/{number:06}"
 
@@ -92,6 +97,6 @@ def _read(path: Path, view: View) -> Iterator[Pixels]:
         for frame in chosen.frames():
             yield as_channels(frame.rgb, view.channels)
     except DiffSynthError as problem:
-        raise Unusable(Trouble(path, str(problem))) from None
+        raise Unusable(Trouble.of(path, problem)) from None
     if chosen.damage.frames:
         raise Unusable(Trouble(path, chosen.damage.report(chosen.time_base) or "damaged"))

@@ -73,10 +73,10 @@ def read_window(path: Path, window: Window, view: View, chance: Chance) -> Pixel
         count = clip.info.frame_count if clip.info.frame_count_is_exact else counted(path)
         wanted = positions(window, count or 0, place)
         if wanted is None:
-            raise Unusable(Trouble(path, f"has {count} frames; {window.span} are needed"))
+            raise Unusable(Trouble(path, f"has {count} frames; {window.span} are needed", too_short=True))
         frames = _read(clip, path, wanted, geometry_of(view, clip))
     except DiffSynthError as problem:
-        raise Unusable(Trouble(path, str(problem))) from None
+        raise Unusable(Trouble.of(path, problem)) from None
     top, left = int(down * (frames.shape[1] - view.height + 1)), int(across * (frames.shape[2] - view.width + 1))
     frames = frames[:, top : top + view.height, left : left + view.width]
     if view.flip and turned < 0.5:

@@ -1,15 +1,18 @@
 """VideoGeneration-PyTorch's checkpoints: the imported networks compute what a restatement under their names does."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from videogeneration_oracle import Weights, decoded, encoded, latte
 
 from diffsynth.config import Override
-from diffsynth.errors import DiffSynthError, ModelError
+from diffsynth.errors import ConfigError, DiffSynthError, ModelError
 from diffsynth.imports import import_file
+from diffsynth.models.patch_critic import PatchCritic
 from diffsynth.models.video_vae_config import VideoVaeConfig
 from diffsynth.runtime import Runtime
 from diffsynth.training.autoencoders import autoencoder
@@ -159,3 +162,31 @@ def test_a_file_that_is_there_is_not_touched(vae_file: Path) -> None:
     with pytest.raises(DiffSynthError, match="is there already"):
         imported_vae(vae_file)
     assert place.read_bytes() == before
+
+
+def discriminator() -> nn.ModuleList:
+    """As theirs is built: a block for each convolution, with a batch norm in those between the first and the last."""
+    widths, blocks = [1, 8, 16, 24, 1], []
+    for index, (inner, outer) in enumerate(pairwise(widths)):
+        first, last = index == 0, index == 3
+        norm = nn.Identity() if first or last else nn.BatchNorm2d(outer)
+        active = nn.Identity() if last else nn.LeakyReLU(0.2)
+        blocks.append(nn.Sequential(nn.Conv2d(inner, outer, 4, 1 if last else 2, 1, bias=first), norm, active))
+    return nn.ModuleList(blocks)
+
+
+def test_the_discriminator_says_the_same(tmp_path: Path) -> None:
+    blocks, frames = discriminator(), torch.rand(4, 1, 32, 32) * 2 - 1
+    with torch.no_grad():
+        for _ in range(5):  # its norms gather, as in their training
+            nn.Sequential(*blocks)(frames + random(*frames.shape))
+    torch.save({f"layers.{name}": each for name, each in blocks.state_dict().items()}, tmp_path / "critic.pth")
+    found = import_file(tmp_path / "critic.pth")
+    assert "[8, 16, 24]" in found.words[0]
+    critic = PatchCritic(1, (8, 16, 24), settled=True)
+    critic.load_state_dict(load_file(found.path))
+    with torch.no_grad():
+        # The same layers in the same order.
+        assert torch.allclose(critic(frames), nn.Sequential(*blocks).eval()(frames), atol=1e-6)
+    with pytest.raises(ConfigError, match="tell all of it"):
+        import_file(tmp_path / "critic.pth", tmp_path / "b.safetensors", sets("frame_channels=3"))

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffsynth.errors import ModelError
+from diffsynth.training.course import Shares
 from diffsynth.training.facts import FORMAT, Facts, facts_of, weights_file
 from diffsynth.training.journal import Journal
-from diffsynth.training.loop import Shares
 from diffsynth.training.optimizer import Average, learning_rate
 from diffsynth.training.settings import TrainSettings
 from diffsynth.training.stopping import stoppable

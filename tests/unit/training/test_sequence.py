@@ -214,6 +214,19 @@ def test_empty_sets_are_refused(tmp_path: Path) -> None:
         FolderConfig(path=tmp_path, filter=(listing,)).build()
 
 
+def test_filters_know_patterns(tmp_path: Path) -> None:
+    """As VideoGeneration-PyTorch's filters are: its published one is the first four lines here."""
+    for name in ("v_WallPushups_g01_c01", "v_PushUps_g01_c01", "v_TaiChi_g02_c01", "v_Archery_g01_c01", "[odd]"):
+        frames(tmp_path / "set" / name, 2)
+    listing = tmp_path / "filter.txt"
+    listing.write_text("*WallPushups*\n*_PushUps*\n*_PullUps*\n*_TaiChi*\n[odd]\n")
+    clips = FolderConfig(path=tmp_path / "set", filter=(listing,)).build()
+    assert [each.name for each in clips.listing] == [
+        "[odd]", "v_PushUps_g01_c01", "v_TaiChi_g02_c01", "v_WallPushups_g01_c01"
+    ]  # fmt: skip
+    assert clips.absent == ("*_PullUps*",)
+
+
 def test_layouts_tell_classes(tmp_path: Path) -> None:
     for kind in ("Walking", "Archery"):
         for number in (1, 2):

@@ -125,8 +125,8 @@ def restated(w: dict[str, Tensor], one: Tensor, other: Tensor) -> float:
 @torch.no_grad()
 def test_the_perceptual_distance_is_lpips(tmp_path: Path) -> None:
     features, lins = lpips_weights()
-    torch.save(features, tmp_path / "vgg16.pth")
-    torch.save(lins, tmp_path / "vgg.pth")
+    torch.save(features, tmp_path / "vgg16.pth", _use_new_zipfile_serialization=False)  # as both were published
+    torch.save(lins, tmp_path / "vgg.pth", _use_new_zipfile_serialization=False)
     network = load_perceptual([tmp_path / "vgg.pth", tmp_path / "vgg16.pth"])
     for channels in (1, 3):
         one, other = torch.rand(2, channels, 16, 16) * 2 - 1, torch.rand(2, channels, 16, 16) * 2 - 1
