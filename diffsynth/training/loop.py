@@ -135,6 +135,7 @@ class Trainer(Course[TrainSettings]):
             videos = self.model.space.decode(draw(self.model, self.wishes(settings.sample_videos), plan)).numpy()
         finally:
             self.state.average.swap()
+            self.trained.forget_gathered()
         if journal is not None:
             (self.run / GRIDS).mkdir(exist_ok=True)
             path = self.run / GRIDS / f"{self.done:08}.{settings.sample_format}"

@@ -47,6 +47,12 @@ class Trained:
             said: Tensor = self._callable(x, t, cond, image_frames, *more)
         return said.float()
 
+    def forget_gathered(self) -> None:
+        """After the weights were exchanged from outside: what was brought together of spread-out ones, and is kept for
+        the way back that drawing doesn't take, must not be learned with."""
+        if self._sharded:
+            self._callable.reshard()
+
     @contextmanager
     def summing(self, *, last: bool) -> Iterator[None]:
         """Around the forward and backward pass of each part of a batch: only its last one speaks with the others."""

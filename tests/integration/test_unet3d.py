@@ -39,6 +39,20 @@ def test_parts_of_a_batch_make_no_difference(tmp_path: Path) -> None:
     assert training_runs.losses(tmp_path / "other")[0] != whole[0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["none", "full"])
+def test_two_processes_learn_as_one_does(tmp_path: Path, sharding: str) -> None:
+    """And drawing grids on the way, with the averaged weights, changes nothing in what is learned."""
+    run(tmp_path / "one.json", tree(tmp_path / "one"))
+    grids = {"sample_every": 2, "sample_videos": 2, "sample_steps": 2}
+    body = tree(tmp_path / "two", sharding=sharding, micro_batch=1, **grids)
+    done = training_runs.torchrun(training_runs.write(tmp_path / "two.json", body), 2)
+    assert done.returncode == 0, done.stderr
+    one, two = (training_runs.losses(tmp_path / each) for each in ("one", "two"))
+    # As for other backbones: sums of float32 in another order.
+    assert max(abs(here - there) for here, there in zip(one, two, strict=True)) < 1e-5
+
+
 def test_another_backbone_knows_no_focus(tmp_path: Path) -> None:
     body = training_runs.tree(tmp_path / "run", prob_focus_present=0.5)
     with pytest.raises((ConfigError, ValidationError), match='is for "unet3d", but "backbone" is "latte"'):
