@@ -9,6 +9,10 @@ if TYPE_CHECKING:
 ConditionKind = Literal["none", "class", "text"]
 Variant = Literal["interleaved", "sequential", "joint", "split"]
 """How Latte's blocks share space and time."""
+Pooling = Literal["words", "mean", "first"]
+"""How a text becomes one vector for the U-net."""
+SkipFrom = Literal["attention", "convolution"]
+"""What of its start the U-net's last block sees."""
 TextScheduler = Literal[
     "checkpoint", "ddpm", "ddim", "pndm", "euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2s", "deis", "unipc"
 ]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from diffsynth.errors import ModelError
-from diffsynth.models.unet3d_config import SkipFrom
+from diffsynth.models.base import SkipFrom
 from diffsynth.models.unet3d_layers import (
     Beside,
     FrameConv,

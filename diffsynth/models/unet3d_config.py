@@ -7,15 +7,13 @@ from pydantic_core import PydanticCustomError
 
 from diffsynth.config import ConfigModel
 from diffsynth.errors import ModelError
-from diffsynth.models.base import Condition, VideoShape
+from diffsynth.models.base import Condition, Pooling, SkipFrom, VideoShape
 
 if TYPE_CHECKING:
     from diffsynth.models.unet3d import Unet3D
     from diffsynth.models.video_unet import VideoUnet
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
-Pooling = Literal["words", "mean", "first"]
-SkipFrom = Literal["attention", "convolution"]
 
 
 class Unet3DConfig(ConfigModel):

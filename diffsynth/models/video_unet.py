@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from diffsynth.errors import ModelError
-from diffsynth.models.base import Condition, VideoShape
+from diffsynth.models.base import Condition, Pooling, VideoShape
 from diffsynth.models.unet3d import Unet3D
-from diffsynth.models.unet3d_config import Pooling
 
 
 class VideoUnet(nn.Module):
