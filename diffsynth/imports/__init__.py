@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffsynth.config import Override
-from diffsynth.errors import MissingFileError, ModelError
-from diffsynth.imports.base import Format, Imported
+from diffsynth.errors import DiffSynthError, MissingFileError, ModelError
+from diffsynth.imports.base import WEIGHTS, Format, Imported
+from diffsynth.imports.yaml_configs import parsed
 
 
 def formats() -> tuple[Format, ...]:
@@ -39,7 +40,22 @@ def import_file(path: Path, output: Path | None = None, overrides: Sequence[Over
         if each.recognises(path):
             return each.convert(path, output, overrides)
     names = "; ".join(each.name for each in known)
-    raise ModelError(f"{path}: is of no kind that can be imported. Known are: {names}.")
+    raise ModelError(f"{path}: is of no kind that can be imported. {_why(path)}Known are: {names}.")
+
+
+def _why(path: Path) -> str:
+    """What keeps a file from being read at all, if anything does: a sentence."""
+    try:
+        if path.suffix in WEIGHTS:
+            from diffsynth.models.weight_files import read_tree
+
+            read_tree(path)
+        else:
+            parsed(path)
+    except DiffSynthError as problem:
+        words = str(problem).removeprefix(f"{path}: ").removeprefix(f"{path}, ")
+        return f"{words[:1].upper()}{words[1:]} "
+    return ""
 
 
 __all__ = ["Format", "Imported", "formats", "import_file"]

@@ -8,6 +8,9 @@ from typing import Protocol
 from diffsynth.config import Override
 from diffsynth.errors import RunFolderError
 
+WEIGHTS = (".pt", ".pth", ".safetensors")
+"""How files of weights end."""
+
 
 @dataclass(frozen=True)
 class Imported:

@@ -61,7 +61,7 @@ def training(keys: Keys) -> dict[str, Any]:
             'which is what it lists. Give it as "image_list" to use other ones.'
         )
     _structure(keys)
-    batch, parts = keys.need("local_batch_size"), keys.take("gradient_accumulation_steps", 1)
+    batch, parts = keys.count("local_batch_size"), keys.count("gradient_accumulation_steps", 1)
     keys.say(f'"local_batch_size" is {batch} for each GPU: "global_batch" is that of one; multiply it by their number.')
     keys.drop("num_sampling_steps", 'it is said when samples are drawn ("steps" of the task sample)')
     keys.drop("save_ceph", "checkpoints go to the run's folder")
@@ -105,11 +105,11 @@ def sampling(keys: Keys) -> dict[str, Any]:
     keys.drop("negative_name", "the class that means none is known")
     keys.drop("run_time", 'videos are told apart by "seed" and their number')
     keys.drop("use_compile", "sampling is not compiled")
-    count, many = keys.take("num_sample"), keys.take("num_fvd_samples")
+    count, many = keys.count("num_sample", 1), keys.take("num_fvd_samples")
     if many is not None:
         keys.say(f'"num_fvd_samples" is {many}, for measuring: set "num_videos" to it, and run the task evaluate.')
     labels = keys.take("sample_names")
-    videos = (len(labels) if isinstance(labels, list) else 1) * (count or 1)
+    videos = (len(labels) if isinstance(labels, list) else 1) * count
     checkpoint = keys.take("ckpt")
     if checkpoint is None:
         keys.say('"ckpt" is empty: put the path of the checkpoint in place of "checkpoint".')

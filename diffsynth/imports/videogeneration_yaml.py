@@ -31,7 +31,7 @@ def configs(keys: Keys) -> dict[str, dict[str, Any]]:
     task = str(keys.need("train_params.task_name"))
     frames, vae = f"{task}/{keys.need('dataset_params.im_path')}", f"{task}/vae"
     latents, run = f"{task}/{keys.take('train_params.save_video_latent_dir', 'video_latents')}", f"{task}/latte"
-    seed = int(keys.take("train_params.seed", 0))
+    seed = keys.take("train_params.seed", 0)
     clips, pictures = _sets(keys)
     autoencoder = _autoencoder(keys)
     share = keys.take("dataset_params.ae_frame_sample_prob")
@@ -119,7 +119,8 @@ def _autoencoder(keys: Keys) -> dict[str, Any]:
 
 
 def _vae_training(keys: Keys, seed: int) -> dict[str, Any]:
-    batch, parts = keys.need("train_params.autoencoder_batch_size"), keys.take("train_params.autoencoder_acc_steps", 1)
+    batch = keys.count("train_params.autoencoder_batch_size")
+    parts = keys.count("train_params.autoencoder_acc_steps", 1)
     epochs, weight = keys.take("train_params.autoencoder_epochs"), keys.take("train_params.perceptual_weight")
     if epochs is not None:
         keys.say(
@@ -132,6 +133,8 @@ def _vae_training(keys: Keys, seed: int) -> dict[str, Any]:
             '"train" of train_vae.json. Without it there is no perceptual loss.'
         )
     start = keys.take("train_params.disc_start")
+    if isinstance(start, int):
+        start //= parts
     return {
         "global_batch": batch * parts,
         **({"micro_batch": batch} if parts > 1 else {}),
@@ -141,7 +144,7 @@ def _vae_training(keys: Keys, seed: int) -> dict[str, Any]:
         **present(
             lr=keys.take("train_params.autoencoder_lr"),
             kl_weight=keys.take("train_params.kl_weight"),
-            disc_start=start if start is None or parts == 1 else start // parts,
+            disc_start=start,
             disc_weight=keys.take("train_params.disc_weight"),
             show_every=keys.take("train_params.autoencoder_img_save_steps"),
         ),
@@ -149,7 +152,7 @@ def _vae_training(keys: Keys, seed: int) -> dict[str, Any]:
 
 
 def _latte(keys: Keys) -> dict[str, Any]:
-    hidden, heads = keys.need("ditv_params.hidden_size"), keys.need("ditv_params.num_heads")
+    hidden, heads = keys.count("ditv_params.hidden_size"), keys.count("ditv_params.num_heads")
     keys.expect("ditv_params.head_dim", hidden // heads, "heads share the hidden size between them")
     keys.expect("ditv_params.timestep_emb_dim", 256, "Latte's timesteps are 256 waves")
     return {
@@ -172,7 +175,7 @@ def _diffusion(keys: Keys) -> dict[str, Any]:
 
 
 def _training(keys: Keys, seed: int) -> dict[str, Any]:
-    batch, parts = keys.need("train_params.ditv_batch_size"), keys.take("train_params.ditv_acc_steps", 1)
+    batch, parts = keys.count("train_params.ditv_batch_size"), keys.count("train_params.ditv_acc_steps", 1)
     epochs = keys.take("train_params.ditv_epochs")
     if epochs is not None:
         keys.say(

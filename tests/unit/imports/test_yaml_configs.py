@@ -161,3 +161,47 @@ def test_what_is_no_config_of_theirs_is_refused(tmp_path: Path) -> None:
         import_file(written(tmp_path / "broken.yaml", broken))
     assert not (tmp_path / "broken").exists()
     assert place.is_dir()
+
+
+ANCHORS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9 if n else ['x'])}]\n" for n in range(9))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (f"{ANCHORS}results_dir: *a8", "more than 10000 values, written out"),
+        ("pretrained: &p [*p]", "more than 10000 values, written out"),
+        (f"pretrained: {'[' * 400}{']' * 400}", "more than 300 brackets"),
+        ("x: !!python/object/apply:os.system [touch ran]", "line 2.*no YAML of plain values.*python/object"),
+        ("x: [1,", "no YAML of plain values"),
+        ("learning_rate: .nan", "holds the number nan"),
+        ("pretrained: !!set {a, b}", "a value of the kind set"),
+        (f"x: {'y' * 60_000}", "no config is larger than 50000"),
+    ],
+)
+def test_what_no_config_holds_is_refused_with_its_reason(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "a.yaml").write_text(f"model: Latte-XL/2\n{text}\n")
+    with pytest.raises(DiffSynthError, match=f"(?si)of no kind that can be imported.*{sentence}"):
+        import_file(tmp_path / "a.yaml")
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_numbers_and_texts_stay_what_they_are(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.yaml", TRAINING | {"data_path": "123", "max_train_steps": "1e6"})
+    path.write_text(path.read_text() + "pretrained: 2020-01-01\n")
+    found = json.loads(import_file(path).path.read_text())
+    assert (found["dataset"]["path"], found["pretrained"]) == ("123", "2020-01-01")
+    assert (found["train"]["lr"], found["train"]["steps"]) == (1e-4, 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("tree", "key"),
+    [
+        (TRAINING | {"local_batch_size": "four"}, "local_batch_size"),
+        (TRAINING | {"gradient_accumulation_steps": [2]}, "gradient_accumulation_steps"),
+        (TUTORIAL | {"ditv_params": TUTORIAL["ditv_params"] | {"num_heads": 0}}, "ditv_params.num_heads"),
+    ],
+)
+def test_what_must_be_a_number_is_told(tmp_path: Path, tree: dict[str, Any], key: str) -> None:
+    with pytest.raises(DiffSynthError, match=f'"{key}" is .*Give it a whole number from 1 on'):
+        import_file(written(tmp_path / "a.yaml", tree))
