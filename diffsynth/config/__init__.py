@@ -3,6 +3,7 @@
 from diffsynth.config.fields import ClipPath, ConfigModel, ExistingPath, ModelRef, OptionalPath, OutputPath
 from diffsynth.config.layers import Override, apply, read, source
 from diffsynth.config.load import Contradiction, Respelled, TaskConfig, load, select, validate
+from diffsynth.config.problems import checked
 
 __all__ = [
     "ClipPath",
@@ -16,6 +17,7 @@ __all__ = [
     "Respelled",
     "TaskConfig",
     "apply",
+    "checked",
     "load",
     "read",
     "select",

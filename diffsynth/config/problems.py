@@ -3,13 +3,15 @@
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from types import MappingProxyType
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from diffsynth.config.keyed import TAGS
+from diffsynth.errors import ConfigError
 
 TYPE_WORDS = {
     "string_type": "must be text in quotes",
@@ -34,6 +36,7 @@ LIMIT_WORDS = {
 }
 
 Place = tuple[int | str, ...]
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 def place_name(place: Place) -> str:
@@ -68,6 +71,16 @@ def explain(error: ValidationError, model: type[BaseModel], aliases: Mapping[str
         name = aliases.get(place_name(place), place_name(place))
         sentences.setdefault(place, _sentence(detail, name, place, owner))
     return sentences
+
+
+def checked(
+    model: type[Checked], tree: Mapping[str, Any], where: str, aliases: Mapping[str, str] = MappingProxyType({})
+) -> Checked:
+    """What a table that is no user's config file describes; `ConfigError` begins each sentence with `where`."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError([f"{where}: {each}" for each in explain(error, model, aliases).values()]) from None
 
 
 def _follow(loc: Place, model: type[BaseModel]) -> tuple[Place, type[BaseModel]]:

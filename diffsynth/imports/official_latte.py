@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffsynth.config import Override, apply, source
+from diffsynth.config import Override, apply, checked, source
 from diffsynth.errors import DiffSynthError
 from diffsynth.imports.base import Imported, target
 
@@ -14,11 +14,11 @@ class OfficialLatte:
     name = "Latte (.pt with its averaged weights)"
 
     def recognises(self, path: Path) -> bool:
+        if path.suffix not in (".pt", ".pth"):
+            return False
         from diffsynth.models.latte_files import MARKS
         from diffsynth.models.weight_files import read_weights
 
-        if path.suffix not in (".pt", ".pth"):
-            return False
         try:
             weights = read_weights(path)
         except DiffSynthError:
@@ -30,13 +30,13 @@ class OfficialLatte:
         from diffsynth.training.checkpoint import write_weights
         from diffsynth.training.facts import Facts
         from diffsynth.training.loading_model import published
-        from diffsynth.training.video_model import described
+        from diffsynth.training.video_model import VideoModelConfig
 
         place, here = target(path, output, ".safetensors"), Path.cwd()
         vae = apply(source({}, here), overrides, here).get("vae")
         found = read_latte(path)
         tree = published(path, None if vae is None else str(vae)).model_dump(mode="json", exclude_none=True)
-        model = described(apply(source(tree, here), overrides, here), str(path))
+        model = checked(VideoModelConfig, apply(source(tree, here), overrides, here), str(path))
         write_weights(place, found.weights, Facts(model.model_dump(mode="json", exclude_none=True), 0, {}))
         config, told = found.config, found.condition
         classes = f", {told.num_classes} classes" if told.kind == "class" else ""

@@ -4,17 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from diffsynth.config import Override, apply, source
+from diffsynth.config import Override, apply, checked, source
 from diffsynth.errors import ConfigError, DiffSynthError, ModelError
-from diffsynth.imports.base import Imported, target
+from diffsynth.imports.base import WEIGHTS, Imported, target
 from diffsynth.models.base import VideoShape
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
 class VideoGenerationVae:
@@ -23,6 +19,8 @@ class VideoGenerationVae:
     name = "VideoGeneration-PyTorch's autoencoder (vae_autoencoder_ckpt.pth)"
 
     def recognises(self, path: Path) -> bool:
+        if path.suffix not in WEIGHTS:
+            return False
         from diffsynth.models.videogeneration_files import is_autoencoder
 
         return is_autoencoder(_weights_if_any(path))
@@ -46,11 +44,7 @@ class VideoGenerationVae:
         if not found.has_attention:
             tree["autoencoder"]["num_heads"] = 1  # type: ignore[index]  # of nothing: any number will do
         here = Path.cwd()
-        try:
-            facts = AutoencoderFacts.model_validate(apply(source(tree, here), overrides, here))
-        except ValidationError as problem:
-            first = problem.errors(include_url=False)[0]
-            raise ConfigError([f"{path}: {'.'.join(map(str, first['loc']))} {first['msg']}."]) from None
+        facts = checked(AutoencoderFacts, apply(source(tree, here), overrides, here), str(path))
         _require_fit(path, facts.autoencoder.build(facts.frame_channels).state_dict(), weights)
         told = Facts(facts.model_dump(mode="json", exclude_none=True), 0, {}, AUTOENCODER)
         write_weights(place, dict(weights), told)
@@ -105,6 +99,8 @@ class VideoGenerationLatte:
     name = "VideoGeneration-PyTorch's Latte (dit_ckpt.pth)"
 
     def recognises(self, path: Path) -> bool:
+        if path.suffix not in WEIGHTS:
+            return False
         from diffsynth.models.videogeneration_files import is_latte
 
         return is_latte(_weights_if_any(path))
@@ -115,7 +111,7 @@ class VideoGenerationLatte:
         from diffsynth.training.autoencoders import autoencoder
         from diffsynth.training.checkpoint import write_weights
         from diffsynth.training.facts import Facts
-        from diffsynth.training.video_model import described
+        from diffsynth.training.video_model import VideoModelConfig
 
         place = target(path, output, ".safetensors")
         here = Path.cwd()
@@ -139,7 +135,7 @@ class VideoGenerationLatte:
             "backbone": config.model_dump(mode="json", exclude_none=True),
             **told,
         }
-        model = described(tree, str(path))
+        model = checked(VideoModelConfig, tree, str(path))
         found = autoencoder(str(model.vae))
         if "frame_channels" not in told:
             model = model.model_copy(update={"frame_channels": found.frame_channels})
@@ -171,8 +167,6 @@ def _none() -> Any:
 def _weights_if_any(path: Path) -> "Mapping[str, Tensor]":
     from diffsynth.models.weight_files import read_weights
 
-    if path.suffix not in SUFFIXES:
-        return {}
     try:
         return read_weights(path)
     except DiffSynthError:

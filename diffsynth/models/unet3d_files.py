@@ -1,6 +1,7 @@
 """Checkpoints of the published space-time U-net: which network a file of weights is of, and whether it is whole."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,26 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffsynth.config import checked
 from diffsynth.errors import ModelError
+from diffsynth.models.base import SkipFrom
 from diffsynth.models.unet3d import Unet3D
-from diffsynth.models.unet3d_config import SkipFrom, Unet3DConfig
+from diffsynth.models.unet3d_config import Unet3DConfig
 from diffsynth.models.weight_files import read_tree
 from diffsynth.models.weights import differing
 
 PARTS = ("ema", "model")
 """What a trainer's file holds, the better first."""
 PREFIXES = ("module.", "denoise_fn.")
-MARKS = (
-    "time_rel_pos_bias.relative_attention_bias.weight",
-    "init_conv.weight",
-    "time_mlp.1.weight",
-    "final_conv.1.weight",
-    "init_temporal_attn.fn.fn.fn.to_qkv.weight",
-)
+BIAS, FIRST, TIME = "time_rel_pos_bias.relative_attention_bias.weight", "init_conv.weight", "time_mlp.1.weight"
+LAST, QUERIES = "final_conv.1.weight", "init_temporal_attn.fn.fn.fn.to_qkv.weight"
+MARKS = (BIAS, FIRST, TIME, LAST, QUERIES)
 """The weights that tell a network of this kind, and its numbers."""
+AXES = {BIAS: 2, FIRST: 5, TIME: 2, LAST: 5, QUERIES: 2, "null_cond_emb": 2, "betas": 1}
 GROUPS = 8
 """As published where norms are over groups; weights don't tell."""
 SCHEDULE = "betas"
+WIDTH = re.compile(r"downs\.[0-9]+\.0\.block1\.proj\.weight")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class PublishedUnet3D:
     out: int
     told: int | None
     """The width of the vector that it is told."""
-    timesteps: int
+    timesteps: int | None
+    """That it was trained on; None where the file doesn't say."""
     weights: dict[str, Tensor]
     """By the network's own names."""
     step: int = 0
@@ -58,11 +60,12 @@ def is_published_unet(path: Path) -> bool:
 
 
 def read_published_unet(
-    path: Path, groups: int = GROUPS, skip_from: SkipFrom = "attention", part: str | None = None
+    path: Path, groups: int = GROUPS, skip_from: SkipFrom = "attention", *, averaged: bool = True
 ) -> PublishedUnet3D:
-    """The network in a trainer's `.pt` – of `ema` and `model` the former – or in a bare file of weights."""
+    """The network in a trainer's `.pt` – of `ema` and `model` the former, or the latter where not `averaged` – or in a
+    bare file of weights."""
     tree = read_tree(path)
-    every = _weights(path, tree, part)
+    every = _weights(path, tree, PARTS if averaged else PARTS[::-1])
     schedule = every.get(SCHEDULE)
     missing = [mark for mark in MARKS if mark not in every]
     if missing:
@@ -70,7 +73,13 @@ def read_published_unet(
             f"{path}: is no checkpoint of the space-time U-net: it has no {', '.join(missing[:3])}. "
             f"It holds {', '.join(sorted(every)[:4])}, …"
         )
-    config = _described(every, groups, skip_from)
+    odd = [name for name, axes in _axes(every) if every[name].ndim != axes or not every[name].numel()]
+    if odd:
+        raise ModelError(
+            f"{path}: is no checkpoint of the space-time U-net: its {odd[0]} is of the shape "
+            f"{tuple(every[odd[0]].shape)}. Download it again, or is it another model's?"
+        )
+    config = _described(path, every, groups, skip_from)
     network = _like(config, every)
     weights = {name: each for name, each in every.items() if not _is_schedule(name)}
     differences = differing(network.state_dict(), weights)
@@ -88,7 +97,7 @@ def read_published_unet(
         network.channels,
         network.out_dim,
         None if told is None else int(told.shape[1]),
-        config.clock,
+        None if schedule is None else len(schedule),
         weights,
         int(step) if isinstance(step, int | float) else 0,
     )
@@ -99,10 +108,16 @@ def _is_schedule(name: str) -> bool:
     return "." not in name and name != "null_cond_emb"
 
 
-def _weights(path: Path, tree: object, part: str | None = None) -> dict[str, Tensor]:
+def _axes(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, int]]:
+    """How many axes the weights have that the network's numbers are told from."""
+    for name in weights:
+        if name in AXES or WIDTH.fullmatch(name):
+            yield name, AXES.get(name, 5)
+
+
+def _weights(path: Path, tree: object, parts: Sequence[str] = PARTS) -> dict[str, Tensor]:
     if isinstance(tree, dict):
-        parts = PARTS if part is None else (part,)
-        tree = next((tree[each] for each in parts if isinstance(tree.get(each), Mapping)), tree)
+        tree = next((tree[each] for each in parts if isinstance(tree.get(each), Mapping) and tree[each]), tree)
     if not isinstance(tree, Mapping):
         raise ModelError(f'{path}: holds no table of weights, neither by itself nor under "ema" or "model".')
     found: dict[str, Tensor] = {}
@@ -114,24 +129,26 @@ def _weights(path: Path, tree: object, part: str | None = None) -> dict[str, Ten
     return found
 
 
-def _described(weights: Mapping[str, Tensor], groups: int, skip_from: SkipFrom) -> Unet3DConfig:
-    first, heads = weights["init_conv.weight"], int(weights[MARKS[0]].shape[1])
-    dim = int(weights["time_mlp.1.weight"].shape[1])
+def _described(path: Path, weights: Mapping[str, Tensor], groups: int, skip_from: SkipFrom) -> Unet3DConfig:
+    first, heads = weights[FIRST], int(weights[BIAS].shape[1])
+    dim = int(weights[TIME].shape[1])
     levels = [each for each in range(16) if f"downs.{each}.0.block1.proj.weight" in weights]
     widths = [len(weights[f"downs.{each}.0.block1.proj.weight"]) for each in levels]
     grouped = "downs.0.0.block1.norm.weight" in weights
-    return Unet3DConfig.model_validate(
+    return checked(
+        Unet3DConfig,
         {
             "dim": dim,
             "dim_mults": tuple(width // dim for width in widths) or (1,),
             "attn_heads": heads,
-            "attn_dim_head": len(weights[MARKS[-1]]) // (3 * heads),
+            "attn_dim_head": len(weights[QUERIES]) // (3 * heads),
             "init_dim": None if len(first) == dim else len(first),
             "init_kernel_size": int(first.shape[-1]),
             "use_sparse_linear_attn": "downs.0.2.fn.norm.gamma" in weights,
             "resnet_groups": groups if grouped else None,
             "skip_from": skip_from,
-        }
+        },
+        f"{path}: backbone",
     )
 
 
@@ -139,7 +156,7 @@ def _like(config: Unet3DConfig, weights: Mapping[str, Tensor]) -> Unet3D:
     told: Any = weights.get("null_cond_emb")
     with torch.device("meta"):
         return config.network(
-            channels=int(weights["init_conv.weight"].shape[1]),
-            out=len(weights["final_conv.1.weight"]),
+            channels=int(weights[FIRST].shape[1]),
+            out=len(weights[LAST]),
             told=None if told is None else int(told.shape[1]),
         )

@@ -105,6 +105,55 @@ def test_the_command_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFi
         import_file(path, None, SHAPE)
 
 
+def with_weight(name: str, weight: Tensor) -> dict[str, Tensor]:
+    return network().state_dict() | {name: weight}
+
+
+@pytest.mark.parametrize(
+    ("weights", "given", "sentence"),
+    [
+        ({}, ["size=9"], "sides are multiples of 2; they are 9×9"),
+        ({}, ["frames=abc"], 'it\\.pt: "frames" is "abc"; it must be a whole number'),
+        ({}, ["sise=8"], 'it\\.pt: "sise" is not a known key. Did you mean "size"'),
+        ({}, ["backbone.dim=16"], "is not of the network that is described: "),
+        ({}, ["backbone.skip_from=foo"], 'skip_from "foo" is unknown'),
+        (with_weight("init_conv.weight", torch.zeros(8)), [], r"init_conv\.weight is of the shape \(8,\)"),
+        (with_weight("time_mlp.1.weight", torch.zeros(())), [], r"time_mlp\.1\.weight is of the shape \(\)"),
+        (with_weight("time_rel_pos_bias.relative_attention_bias.weight", torch.zeros(32, 0)), [], r"shape \(32, 0\)"),
+        (with_weight("null_cond_emb", torch.zeros(4)), [], r"null_cond_emb is of the shape \(4,\)"),
+        (with_weight("betas", torch.zeros(())), [], r"betas is of the shape \(\)"),
+        (network(out_dim=5).state_dict(), [], r"final_conv\.1\.weight is \(5, "),
+    ],
+)
+def test_what_does_not_fit_is_told_and_nothing_written(
+    tmp_path: Path, weights: dict[str, Tensor], given: list[str], sentence: str
+) -> None:
+    torch.save(weights or network().state_dict(), tmp_path / "it.pt")
+    with pytest.raises(DiffSynthError, match=sentence):
+        import_file(tmp_path / "it.pt", None, [*SHAPE, *map(Override.parse, given)])
+    assert not (tmp_path / "it.safetensors").exists()
+
+
+def test_a_learned_variance_and_files_of_old_versions_are_read(tmp_path: Path) -> None:
+    weights = network(out_dim=6).state_dict()
+    torch.save({"model": weights, "ema": {}}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    model = load_model(import_file(tmp_path / "old.pt", None, SHAPE).path, Runtime("cpu"))
+    assert model.config.diffusion.learned_sigma
+
+
+class Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("ran"),)
+
+
+def test_code_in_a_file_is_refused_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"ema": network().state_dict(), "extra": Code()}, tmp_path / "code.pt")
+    with pytest.raises(ModelError, match=r"Doesn't load as weights: .* such as code, which is never run"):
+        import_file(tmp_path / "code.pt", None, SHAPE)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_other_files_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="was not found"):
         import_file(tmp_path / "none.pt")
