@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from diffsynth.config.fields import hub_id
 from diffsynth.errors import MediaError, ModelError
@@ -28,11 +29,14 @@ class Captions:
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
 
     @classmethod
-    def load(cls, reference: str, tokens: int, dropout: float, runtime: Runtime) -> "Captions":
+    def load(
+        cls, reference: str, tokens: int, dropout: float, runtime: Runtime, key: str = "condition.encoder"
+    ) -> "Captions":
+        """`key` names, for messages, what asks for the encoder."""
         import transformers
 
         hub = hub_id(reference)
-        folder = snapshot(hub, PATTERNS, '"condition.encoder"') if hub else Path(reference)
+        folder = snapshot(hub, PATTERNS, f'"{key}"') if hub else Path(reference)
         try:
             # Left open, transformers would ask on the terminal whether to run a folder's code.
             closed: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -46,7 +50,7 @@ class Captions:
             )
         except (OSError, ValueError, KeyError) as problem:
             raise ModelError(
-                f'{reference}: no text encoder with its tokenizer could be loaded from there ({problem}). "encoder" is '
+                f'{reference}: no text encoder with its tokenizer could be loaded from there ({problem}). "{key}" is '
                 "a folder, or an id of the hub, with config.json, the weights and the tokenizer's files."
             ) from problem
         device = runtime.torch_device()
@@ -69,17 +73,18 @@ class Captions:
     @torch.inference_mode()
     def encoded(self, text: str) -> Tensor:
         """(tokens, dim), on the CPU."""
+        length = self.condition.text_tokens
         if text in self._kept:
             self._kept.move_to_end(text)
-            return self._kept[text]
-        length = self.condition.text_tokens
+            return functional.pad(self._kept[text], (0, 0, 0, length - len(self._kept[text])))
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         read = self.tokenizer(text, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
         mask = read.attention_mask
         said = self.encoder(read.input_ids.to(self.device), attention_mask=mask.to(self.device))
         states: Tensor = (said.last_hidden_state[0].float().cpu() * mask[0][:, None]).clone()
-        self._kept[text] = states
+        said_of = max(mask[0].nonzero().flatten().tolist(), default=-1) + 1
+        self._kept[text] = states[:said_of].clone()  # padding would be the most of what is kept
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         return states

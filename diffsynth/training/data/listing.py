@@ -25,14 +25,24 @@ class Listed:
 def clips_below(folder: Path) -> Iterator[Path]:
     """All videos and all folders that hold images, in an order that depends on their names alone."""
     for root, inner, files in os.walk(folder, followlinks=True):
-        inner[:] = sorted((each for each in inner if not each.startswith(".")), key=natural_key)
         here = Path(root)
+        inner[:] = sorted(
+            (each for each in inner if not each.startswith(".") and not _leads_back(here / each)), key=natural_key
+        )
         visible = [each for each in files if not each.startswith(".")]
         if here != folder and any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in visible):
             yield here
         yield from (
             here / each for each in sorted(visible, key=natural_key) if Path(each).suffix.lower() in VIDEO_SUFFIXES
         )
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is a link to a folder that it lies in: who follows it, finds the same clips over and over."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    return any(target == each.resolve() for each in folder.absolute().parents)
 
 
 def _plain(folder: Path, clip: Path) -> str | None:
