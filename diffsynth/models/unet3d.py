@@ -80,14 +80,15 @@ class Unet3D(nn.Module):
         """
         super().__init__()
         widths = [init_dim or dim, *(dim * each for each in dim_mults)]
+        _require(block_type == "resnet", f'"block_type" is "{block_type}"; known is "resnet".')
+        _require(dim >= 4 and dim % 2 == 0, f'"dim" is {dim}: it must be even, and at least 4.')
+        sizes = (channels, attn_heads, out_dim or channels, *widths)
+        _require(min(sizes) >= 1 and len(widths) > 1, f"The network's numbers are {sizes}: none may be below 1.")
+        _require(attn_dim_head >= 2 and attn_dim_head % 2 == 0, f'"attn_dim_head" is {attn_dim_head}: it must be even.')
+        odd = f'"init_kernel_size" is {init_kernel_size}: it must be odd, so that a frame keeps its size.'
+        _require(init_kernel_size % 2 == 1, odd)
         if resnet_groups is not None:
             _require_groups([dim, *widths], resnet_groups)
-        if block_type != "resnet":
-            raise ModelError(f'"block_type" is "{block_type}"; known is "resnet".')
-        if init_kernel_size % 2 == 0:
-            raise ModelError(
-                f'"init_kernel_size" is {init_kernel_size}: it must be odd, so that a frame keeps its size.'
-            )
         self.dim, self.dim_mults, self.channels = dim, tuple(dim_mults), channels
         self.init_dim, self.out_dim = init_dim or dim, out_dim or channels
         self.attn_heads, self.attn_dim_head, self.init_kernel_size = attn_heads, attn_dim_head, init_kernel_size
@@ -172,13 +173,13 @@ class Unet3D(nn.Module):
 
     def without(self, cond: Tensor, nothing: Tensor) -> Tensor:
         """`cond` (B, cond_dim), replaced where `nothing` (B) is true by the vector that says so."""
-        self._require_told(cond)
+        self._require_told(cond, len(nothing))
         assert self.null_cond_emb is not None
         return torch.where(nothing[:, None], self.null_cond_emb.to(cond.dtype), cond)
 
     def over_frames(self, x: Tensor, time: Tensor, told: Tensor | None, alone: Tensor | None = None) -> Tensor:
         """The answer (B, F, C', H, W) to x (B, F, C, H, W); where `alone` (B) is true, each frame is one video."""
-        self._require_told(told)
+        self._require_told(told, len(x))
         self._require_fit(x)
         if alone is None or not alone.any():
             return self._answered(x, time, told)
@@ -222,11 +223,16 @@ class Unet3D(nn.Module):
             return checkpoint(part, *given, use_reentrant=False)  # type: ignore[no-any-return]
         return part(*given)
 
-    def _require_told(self, told: Tensor | None) -> None:
+    def _require_told(self, told: Tensor | None, batch: int) -> None:
         if told is None and self.cond_dim:
             raise ModelError(
                 f"The network is told a vector of {self.cond_dim} numbers for each video, but none was given. "
                 'Give "cond".'
+            )
+        if told is not None and (told.ndim != 2 or len(told) != batch):
+            raise ModelError(
+                f"There are {batch} videos, and what they are told is of the shape {tuple(told.shape)}. "
+                f"Give one vector for each: ({batch}, {self.cond_dim})."
             )
         if told is not None and told.shape[-1] != self.cond_dim:
             raise ModelError(
@@ -249,9 +255,15 @@ def _levels(found: nn.ModuleList) -> Iterator[Level]:
 
 def _chosen(batch: int, share: float, device: torch.device) -> Tensor:
     """(B) true with a probability of `share`; no chance is asked where there is none."""
+    _require(0 <= share <= 1, f"The probability {share} is none: give a number from 0 to 1.")
     if share in (0, 1):
         return torch.full((batch,), bool(share), device=device)
     return torch.rand(batch, device=device) < share
+
+
+def _require(holds: bool, sentence: str) -> None:  # noqa: FBT001  as `assert` is written
+    if not holds:
+        raise ModelError(sentence)
 
 
 def _require_groups(widths: list[int], groups: int) -> None:

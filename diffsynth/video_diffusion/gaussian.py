@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from diffsynth.diffusion.objective import DiffusionConfig
 from diffsynth.diffusion.paths import Discrete
 from diffsynth.diffusion.process import Objective, Walk
-from diffsynth.errors import ConfigError, ModelError
+from diffsynth.errors import ConfigError, MissingFileError, ModelError
+from diffsynth.models.base import Pooling
 from diffsynth.models.unet3d import Unet3D
-from diffsynth.models.unet3d_config import Pooling
 from diffsynth.models.video_unet import pooled
 from diffsynth.runtime import Runtime
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BERT = "google-bert/bert-base-cased"
 """The text encoder where none is named: a hub id, or set a local folder."""
+MOST_TIMESTEPS = 100_000
 LONGEST_TEXT = 256
 """Tokens that a text is cut to."""
 Told = Tensor | Sequence[str] | None
@@ -53,15 +54,33 @@ class GaussianDiffusion(nn.Module):
         super().__init__()
         if denoise_fn.channels != channels:
             raise ModelError(f'The network is for {denoise_fn.channels} channels, but "channels" is {channels}.')
-        if loss_type not in ("l1", "l2"):
-            raise ConfigError([f'"loss_type" is "{loss_type}"; known are "l1" and "l2".'])
+        problems = [
+            f'"{name}" is {found}; {wanted}.'
+            for name, found, holds, wanted in (
+                ("loss_type", f'"{loss_type}"', loss_type in ("l1", "l2"), 'known are "l1" and "l2"'),
+                ("image_size", image_size, image_size >= 1, "it must be at least 1"),
+                ("num_frames", num_frames, num_frames >= 1, "it must be at least 1"),
+                ("timesteps", timesteps, 1 <= timesteps <= MOST_TIMESTEPS, f"it must be within 1 … {MOST_TIMESTEPS}"),
+                (
+                    "dynamic_thres_percentile",
+                    dynamic_thres_percentile,
+                    0 < dynamic_thres_percentile <= 1,
+                    "it must be above 0, and at most 1",
+                ),
+                ("cond_dropout", cond_dropout, 0 <= cond_dropout <= 1, "it must be within 0 … 1"),
+                ("video_range", video_range, video_range[0] < video_range[1], "give what black is, then what white is"),
+            )
+            if not holds
+        ]
+        if problems:
+            raise ConfigError(problems)
         self.denoise_fn = denoise_fn
         self.image_size, self.num_frames, self.channels = image_size, num_frames, channels
         self.num_timesteps = timesteps
         self.threshold = dynamic_thres_percentile if use_dynamic_thres else None
         self.pooling: Pooling = "first" if text_use_bert_cls else "words"
-        named = Path(text_encoder or BERT)
-        self.text_encoder = str(named.absolute()) if named.exists() else str(named)
+        self.encoder_named = text_encoder is not None
+        self.text_encoder = BERT if text_encoder is None else _placed(text_encoder)
         self.cond_dropout, self.video_range = cond_dropout, video_range
         self.noise = DiffusionConfig(
             objective="epsilon",
@@ -76,13 +95,17 @@ class GaussianDiffusion(nn.Module):
     def device(self) -> torch.device:
         return next(self.denoise_fn.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.denoise_fn.parameters()).dtype
+
     @cached_property
     def captions(self) -> "Captions":
         """The text encoder, loaded when a text is first told."""
         from diffsynth.training.captions import Captions
 
         runtime = Runtime(self.device.type)  # type: ignore[arg-type]  # the device is one that is there
-        found = Captions.load(self.text_encoder, LONGEST_TEXT, self.cond_dropout, runtime)
+        found = Captions.load(self.text_encoder, LONGEST_TEXT, self.cond_dropout, runtime, "text_encoder")
         if found.condition.text_dim != self.denoise_fn.cond_dim:
             raise ModelError(
                 f"{self.text_encoder}: its states are {found.condition.text_dim} wide, but the network is told "
@@ -99,14 +122,24 @@ class GaussianDiffusion(nn.Module):
         *,
         focus_present_mask: Tensor | None = None,
         prob_focus_present: float = 0.0,
+        null_cond_prob: float | None = None,
     ) -> Tensor:
-        """The mean loss of videos (B, C, F, H, W) at times drawn at random; `cond` is vectors, or a text for each."""
+        """The mean loss of videos (B, C, F, H, W) at times drawn at random; `cond` is vectors, or a text for each.
+
+        `null_cond_prob` is how often the condition is left out; None: `cond_dropout`, while the model is in training.
+        """
         self._require_fit(x)
         low, high = self.video_range
         x = (x - low) * (2 / (high - low)) - 1
         t = torch.randint(self.num_timesteps, (len(x),), device=x.device)
         return self.p_losses(
-            x, t, cond, noise, focus_present_mask=focus_present_mask, prob_focus_present=prob_focus_present
+            x,
+            t,
+            cond,
+            noise,
+            focus_present_mask=focus_present_mask,
+            prob_focus_present=prob_focus_present,
+            null_cond_prob=null_cond_prob,
         )
 
     def p_losses(
@@ -118,17 +151,19 @@ class GaussianDiffusion(nn.Module):
         *,
         focus_present_mask: Tensor | None = None,
         prob_focus_present: float = 0.0,
+        null_cond_prob: float | None = None,
     ) -> Tensor:
         """The mean loss of videos in [-1, 1] at timesteps t (B)."""
         told = self.told(cond)
         noise = torch.randn_like(x_start) if noise is None else noise
+        left_out = (self.cond_dropout if self.training else 0.0) if null_cond_prob is None else null_cond_prob
 
         def answer(x: Tensor, timestep: Tensor) -> Tensor:
             said = self.denoise_fn(
-                x.transpose(1, 2),
+                x.transpose(1, 2).to(self.dtype),
                 timestep * (self.num_timesteps / 1000),
                 told,
-                null_cond_prob=self.cond_dropout if self.training else 0.0,
+                null_cond_prob=left_out,
                 focus_present_mask=focus_present_mask,
                 prob_focus_present=prob_focus_present,
             )
@@ -143,7 +178,7 @@ class GaussianDiffusion(nn.Module):
         told = self.told(cond)
         count = batch_size if told is None else len(told)
         size = (count, self.num_frames, self.channels, self.image_size, self.image_size)
-        x = torch.randn(size, device=self.device, dtype=next(self.denoise_fn.parameters()).dtype)
+        x = torch.randn(size, device=self.device, dtype=self.dtype)
         return (self._down(x, self.num_timesteps - 1, told, cond_scale).transpose(1, 2) + 1) / 2
 
     @torch.inference_mode()
@@ -170,6 +205,8 @@ class GaussianDiffusion(nn.Module):
             return cond if cond is None else cond.to(self.device)
         if isinstance(cond, str):
             raise ModelError(f'"cond" is the text "{cond[:40]}". Give a list with one text for each video.')
+        if not cond or not all(isinstance(each, str) for each in cond):
+            raise ModelError(f'"cond" is {str(cond)[:60]}. Give a tensor (batch, cond_dim), or a text for each video.')
         states = torch.stack([self.captions.encoded(each) for each in cond])
         return pooled(states, self.pooling).to(self.device)
 
@@ -178,7 +215,8 @@ class GaussianDiffusion(nn.Module):
 
         def answer(x: Tensor, timestep: Tensor) -> Tensor:
             time = timestep * (self.num_timesteps / 1000)
-            said = self.denoise_fn.forward_with_cond_scale(x.transpose(1, 2), time, told, cond_scale=scale)
+            noisy = x.transpose(1, 2).to(self.dtype)
+            said = self.denoise_fn.forward_with_cond_scale(noisy, time, told, cond_scale=scale)
             return said.transpose(1, 2)
 
         assert isinstance(self.objective.path, Discrete)
@@ -203,10 +241,24 @@ class GaussianDiffusion(nn.Module):
         """Published files hold the numbers of the noise beside the weights; here they come from `timesteps`."""
         betas = state_dict.get(f"{prefix}betas")
         if betas is not None and len(betas) != self.num_timesteps:
-            raise ModelError(
-                f'The weights were trained on {len(betas)} timesteps, but "timesteps" is {self.num_timesteps}. '
-                f"Set it to {len(betas)}."
-            )
+            raise ModelError(other_timesteps("The weights", len(betas), self.num_timesteps))
         for name in [each for each in state_dict if each.startswith(prefix) and "." not in each[len(prefix) :]]:
             del state_dict[name]
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def other_timesteps(what: str, theirs: int | None, ours: int) -> str:
+    return f'{what}: were trained on {theirs} timesteps, but "timesteps" is {ours}. Set it to {theirs}.'
+
+
+def _placed(reference: str) -> str:
+    """A text encoder's folder from the root on, or an id of the hub: `name`, or `owner/name`."""
+    named = Path(reference).expanduser()
+    if named.exists():
+        return str(named.absolute())
+    if named.is_absolute() or str(reference).startswith((".", "~")) or len(named.parts) > 2:
+        raise MissingFileError(
+            f'{reference}: was not found. "text_encoder" is the folder of a BERT with its tokenizer, or an id of the '
+            "hub."
+        )
+    return str(reference)

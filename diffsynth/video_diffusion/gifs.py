@@ -14,13 +14,17 @@ HEADER = 10
 """Bytes of a GIF that hold its mark and its size."""
 
 
-def gif_clips(folder: Path, side: int, frames: int, channels: int, *, captions: bool) -> FileClips:
-    """All `.gif` below a folder, in an order that hangs on their names; with `captions`, each has a `.txt`."""
+def gif_clips(
+    folder: Path, side: int, frames: int, channels: int, *, captions: bool, results: Path | None = None
+) -> FileClips:
+    """All `.gif` below a folder but not below `results`, in an order that hangs on their names; with `captions`, each
+    has a `.txt`."""
     if channels not in (1, 3):
         raise MediaError(f"GIFs are read as grey (1) or colour (3), not with {channels} channels.")
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: is no folder. Name the one that holds the GIFs to learn from.")
-    clips = list(clips_below(folder))
+    drawn = results and results.resolve()
+    clips = [each for each in clips_below(folder) if not (drawn and each.parent.resolve().is_relative_to(drawn))]
     gifs = [each for each in clips if each.suffix.lower() == ".gif"]
     if not gifs:
         there = f" It holds {len(clips)} clips of other kinds." if clips else ""
@@ -39,7 +43,8 @@ def _require_size(paths: Sequence[Path], side: int) -> None:
     wrong = [(path, found) for path in paths if (found := _size(path)) != (side, side)]
     if wrong:
         told = "\n".join(
-            f"  {path}: {found[0]}×{found[1]}" if found else f"  {path}: no GIF" for path, found in wrong[:SHOWN]
+            f"  {path}: {found[0]}×{found[1]}" if found else f"  {path}: no GIF that can be read"
+            for path, found in wrong[:SHOWN]
         )
         raise MediaError(
             f"{len(wrong)} of {len(paths)} GIFs are not {side}×{side}, as image_size says; the first:\n{told}\n"
@@ -49,8 +54,11 @@ def _require_size(paths: Sequence[Path], side: int) -> None:
 
 def _size(path: Path) -> tuple[int, int] | None:
     """Width and height, of which the head of the file tells; None where it is no GIF."""
-    with path.open("rb") as file:
-        head = file.read(HEADER)
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEADER)
+    except OSError:  # a link that leads nowhere, or a file of somebody else's
+        return None
     if len(head) < HEADER or not head.startswith((b"GIF87a", b"GIF89a")):
         return None
     width, height = struct.unpack("<HH", head[6:])

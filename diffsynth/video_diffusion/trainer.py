@@ -8,8 +8,11 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from diffsynth import disk
+from diffsynth.config import checked
 from diffsynth.errors import MissingFileError, ModelError
 from diffsynth.models import Condition, Unet3DConfig, VideoShape
+from diffsynth.models.unet3d import BERT_SIZE
 from diffsynth.models.unet3d_files import read_published_unet
 from diffsynth.models.video_unet import VideoUnet
 from diffsynth.models.weights import differing
@@ -23,13 +26,26 @@ from diffsynth.training.sampling import SamplePlan
 from diffsynth.training.settings import TrainSettings
 from diffsynth.training.space import PixelSpace
 from diffsynth.training.video_model import VideoModel, VideoModelConfig
-from diffsynth.video_diffusion.gaussian import LONGEST_TEXT, GaussianDiffusion
+from diffsynth.video_diffusion.gaussian import LONGEST_TEXT, GaussianDiffusion, other_timesteps
 from diffsynth.video_diffusion.gifs import gif_clips
 from diffsynth.world import World
 
 KEEP_ALL = 10**9
 GRID_STEPS = 50
 """Steps that the videos on a grid are drawn in, by DDIM."""
+ARGUMENTS = {
+    "global_batch": "train_batch_size · gradient_accumulate_every",
+    "micro_batch": "train_batch_size",
+    "steps": "train_num_steps",
+    "lr": "train_lr",
+    "clip": "max_grad_norm",
+    "ema": "ema_decay",
+    "ema_from": "step_start_ema",
+    "ema_every": "update_ema_every",
+    "checkpoint_every": "save_and_sample_every",
+    "sample_videos": "num_sample_rows²",
+}
+"""What the published face calls the settings."""
 LogFn = Callable[[Mapping[str, float]], None]
 
 
@@ -70,30 +86,40 @@ class Trainer:
         self.model = model
         self.results_folder = Path(results_folder)
         self.save_and_sample_every = save_and_sample_every
-        settings = TrainSettings(
-            global_batch=train_batch_size * gradient_accumulate_every,
-            micro_batch=train_batch_size,
-            steps=train_num_steps,
-            lr=train_lr,
-            clip=max_grad_norm,
-            ema=ema_decay,
-            ema_from=step_start_ema,
-            ema_every=update_ema_every,
-            seed=seed,
-            precision=("fp16" if model.device.type == "cuda" else "bf16") if amp else "float32",
-            log_every=1,
-            checkpoint_every=save_and_sample_every,
-            keep=KEEP_ALL,
-            sample_every=save_and_sample_every,
-            sample_videos=num_sample_rows**2,
-            sample_steps=min(GRID_STEPS, model.num_timesteps),
-            sample_scale=1.0,
-            sample_format="gif",
-            tensorboard=False,
-        )
+        tree = {
+            "global_batch": train_batch_size * gradient_accumulate_every,
+            "micro_batch": train_batch_size,
+            "steps": train_num_steps,
+            "lr": train_lr,
+            "clip": max_grad_norm,
+            "ema": ema_decay,
+            "ema_from": step_start_ema,
+            "ema_every": update_ema_every,
+            "seed": seed,
+            "precision": ("fp16" if model.device.type == "cuda" else "bf16") if amp else "float32",
+            "log_every": 1,
+            "checkpoint_every": save_and_sample_every,
+            "keep": KEEP_ALL,
+            "sample_every": save_and_sample_every,
+            "sample_videos": num_sample_rows**2,
+            "sample_steps": min(GRID_STEPS, model.num_timesteps),
+            "sample_scale": 1.0,
+            "sample_format": "gif",
+            "tensorboard": False,
+        }
+        settings = checked(TrainSettings, tree, "Trainer", ARGUMENTS)
         told = model.denoise_fn.has_cond
-        clips = gif_clips(Path(folder), model.image_size, model.num_frames, model.channels, captions=told)
-        self.results_folder.mkdir(parents=True, exist_ok=True)
+        if told and not model.encoder_named and model.denoise_fn.cond_dim != BERT_SIZE:
+            raise ModelError(
+                f"The network is told vectors of {model.denoise_fn.cond_dim} numbers, and a Trainer tells it the texts "
+                f"beside the GIFs (clip.gif, clip.txt). Name a text encoder whose states are as wide "
+                '(GaussianDiffusion(…, text_encoder="a folder")), or train by your own loop, which gives vectors: '
+                "diffusion(videos, cond=vectors).backward()."
+            )
+        size = model.image_size, model.num_frames, model.channels
+        clips = gif_clips(Path(folder), *size, captions=told, results=self.results_folder)
+        with disk.disk_errors(self.results_folder):
+            self.results_folder.mkdir(parents=True, exist_ok=True)
         self.loop = _Loop(video_model(model), Stream(clips, seed), settings, self.results_folder, World(), workers=0)
         self.loop.threshold = model.threshold
 
@@ -106,8 +132,10 @@ class Trainer:
     def ema_model(self) -> GaussianDiffusion:
         """A copy of the model with the averaged weights."""
         self.loop.state.average.swap()
+        told = self.model.captions if self.model.denoise_fn.has_cond else None
         try:
-            return copy.deepcopy(self.model).eval()
+            # The text encoder, which nothing changes, is the same one.
+            return copy.deepcopy(self.model, {id(told): told}).eval()
         finally:
             self.loop.state.average.swap()
 
@@ -119,7 +147,8 @@ class Trainer:
     ) -> None:
         """All steps that are left. `log_fn` hears of each: its step, loss, learning rate, norm of the gradient, clips
         a second. `focus_present_mask` says which videos of a batch of `train_batch_size` have their frames apart."""
-        self.loop.settings = self.loop.settings.model_copy(update={"prob_focus_present": prob_focus_present})
+        tree = self.loop.settings.model_dump() | {"prob_focus_present": prob_focus_present}
+        self.loop.settings = checked(TrainSettings, tree, "Trainer", ARGUMENTS)
         self.loop.mask = focus_present_mask
         self.loop.train(
             Progress((shown(Console(stderr=True)),)),
@@ -143,15 +172,20 @@ class Trainer:
     def _load_published(self, path: Path) -> None:
         own = self.model.denoise_fn
         groups = {} if own.resnet_groups is None else {"groups": own.resnet_groups}
-        for part, place in (("model", own.state_dict()), ("ema", self._averages())):
-            found = read_published_unet(path, skip_from=own.skip_from, part=part, **groups)
-            differences = differing(own.state_dict(), found.weights)
-            if differences:
+        trained, averaged = (
+            read_published_unet(path, skip_from=own.skip_from, averaged=each, **groups) for each in (False, True)
+        )
+        for found in (trained, averaged):
+            if differences := differing(own.state_dict(), found.weights):
                 raise ModelError(f"{path}: is of another network: {'; '.join(differences)}.")
-            with torch.no_grad():
-                for name, each in place.items():
-                    each.copy_(found.weights[name])
-            self.loop.done = found.step
+            if found.timesteps not in (None, self.model.num_timesteps):
+                raise ModelError(other_timesteps(str(path), found.timesteps, self.model.num_timesteps))
+        with torch.no_grad():
+            for name, each in own.state_dict().items():
+                each.copy_(trained.weights[name])
+            for name, each in self._averages().items():
+                each.copy_(averaged.weights[name])
+        self.loop.done = trained.step
 
     def _averages(self) -> dict[str, Tensor]:
         start = "denoise_fn."

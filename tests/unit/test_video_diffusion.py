@@ -13,7 +13,7 @@ from tiny_gifs import write_gifs
 from torch import Tensor
 
 from diffsynth.cli import main
-from diffsynth.errors import DiffSynthError, MediaError, MissingFileError, ModelError
+from diffsynth.errors import ConfigError, DiffSynthError, MediaError, MissingFileError, ModelError, StoreError
 from diffsynth.video_diffusion import GaussianDiffusion, Trainer, Unet3D
 
 SMALL: dict[str, Any] = {"dim": 8, "dim_mults": (1, 2), "attn_heads": 2, "attn_dim_head": 8}
@@ -212,6 +212,103 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         told.sample(cond=["a whale"])
 
 
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"train_batch_size": 0}, '"train_batch_size" is 0; it must be at least 1'),
+        ({"train_lr": -1.0}, r'"train_lr" is -1\.0; it must be greater than 0'),
+        ({"ema_decay": 1.0}, r'"ema_decay" is 1\.0; it must be less than 1'),
+        ({"num_sample_rows": 17}, '"num_sample_rows²" is 289; it must be at most 256'),
+        ({"save_and_sample_every": 0}, '"save_and_sample_every" is 0'),
+    ],
+)
+def test_arguments_are_called_as_published(tmp_path: Path, keys: dict[str, Any], sentence: str) -> None:
+    data = write_gifs(tmp_path / "data", 1, side=8, frames=3)
+    with pytest.raises(ConfigError, match=f"Trainer: {sentence}"):
+        trainer(data, tmp_path / "run", **keys)
+    with pytest.raises(ConfigError, match='"prob_focus_present" is 2'):
+        trainer(data, tmp_path / "run").train(prob_focus_present=2.0)
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="file: cannot be written"):
+        trainer(data, tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"timesteps": 0}, '"timesteps" is 0'),
+        ({"dynamic_thres_percentile": 2.0}, '"dynamic_thres_percentile" is 2'),
+        ({"cond_dropout": 3.0}, '"cond_dropout" is 3'),
+        ({"video_range": (1.0, 1.0)}, "what black is"),
+        ({"text_encoder": "./nowhere/bert"}, r"\./nowhere/bert: was not found"),
+    ],
+)
+def test_numbers_that_make_no_noise_are_told(keys: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(DiffSynthError, match=sentence):
+        diffusion(**keys)
+
+
+def test_conditions_that_do_not_fit_are_told() -> None:
+    model, videos = diffusion(cond_dim=4), torch.zeros(2, 3, 3, 8, 8)
+    for told in (torch.zeros(3, 4), torch.zeros(4), torch.zeros(2, 1, 4)):
+        with pytest.raises(ModelError, match=r"There are 2 videos.*Give one vector for each: \(2, 4\)"):
+            model(videos, cond=told)
+    for words in ([], [1.0, 2.0]):
+        with pytest.raises(ModelError, match="or a text for each video"):
+            model(videos, cond=words)
+    with pytest.raises(ModelError, match="The probability 2"):
+        model(videos, cond=torch.zeros(2, 4), prob_focus_present=2.0)
+
+
+def test_how_often_the_condition_is_left_out_may_be_said() -> None:
+    model, videos, noise = diffusion(cond_dim=4), torch.randn(2, 3, 3, 8, 8), torch.randn(2, 3, 3, 8, 8)
+    time, one, other = torch.tensor([1, 5]), torch.randn(2, 4), torch.randn(2, 4)
+    with torch.no_grad():
+        without = [model.p_losses(videos, time, each, noise, null_cond_prob=1.0) for each in (one, other)]
+        told = [model.p_losses(videos, time, each, noise, null_cond_prob=0.0) for each in (one, other)]
+    assert torch.equal(*without)
+    assert not torch.equal(*told)
+
+
+def test_a_network_of_half_precision_answers(tmp_path: Path) -> None:
+    model = diffusion(3).bfloat16()
+    assert bool(model.sample(batch_size=1).isfinite().all())
+    assert bool(model(torch.zeros(1, 3, 3, 8, 8).bfloat16()).isfinite())
+
+
+def test_a_trainer_tells_texts_and_says_so_where_vectors_are_told(tmp_path: Path) -> None:
+    data = write_gifs(tmp_path / "data", 1, side=8, frames=3, captions=True)
+    with pytest.raises(ModelError, match=r"vectors of 64 numbers.*Name a text encoder.*cond=vectors"):
+        trainer(data, tmp_path / "run", diffusion(cond_dim=64))
+
+
+def test_results_beside_the_gifs_are_not_learned_from(tmp_path: Path) -> None:
+    """Its grids are GIFs too; and a link back to the folder shows no clip twice."""
+    data = write_gifs(tmp_path / "data", 2, side=8, frames=3)
+    (data / "again").symlink_to(data)
+    trainer(data, data / "results", train_num_steps=2).train()
+    assert list((data / "results" / "grids").glob("*.gif"))
+    second = trainer(data, data / "results", train_num_steps=2)
+    second.load(-1)
+    assert len(second.loop.stream.clips) == 2
+    (data / "lost.gif").symlink_to(tmp_path / "nowhere.gif")
+    with pytest.raises(MediaError, match=r"1 of 3 GIFs.*\n.*lost\.gif: no GIF that can be read"):
+        trainer(data, data / "results")
+
+
+def test_gifs_that_break_off_are_passed_over_and_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_gifs(tmp_path / "data", 2, side=8, frames=3)
+    whole = (data / "clip1.gif").read_bytes()
+    (data / "clip1.gif").write_bytes(whole[: len(whole) // 3])
+    trainer(data, tmp_path / "run", train_num_steps=1, save_and_sample_every=9).train()
+    told = capsys.readouterr().err
+    assert told.count("clip1.gif") == 1
+    assert "clip1.gif: passed over: " in told
+    (data / "clip0.gif").write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(MediaError, match="None of 2 clips in a row can be used"):
+        trainer(data, tmp_path / "other", train_num_steps=1).train()
+
+
 def published(model: GaussianDiffusion) -> dict[str, Tensor]:
     """As the published package names them: the schedule's numbers beside the weights."""
     betas = torch.from_numpy(1 - np.diff(np.log(signals(model.num_timesteps)), prepend=0)).float()
@@ -236,3 +333,10 @@ def test_published_weights_load(tmp_path: Path) -> None:
     assert found.step == 12
     averaged = found.ema_model.state_dict()
     assert all(torch.equal(each, averaged[name]) for name, each in other.state_dict().items())
+    with pytest.raises(ModelError, match=r'model-6\.pt: were trained on 8 timesteps, but "timesteps" is 9'):
+        trainer(data, tmp_path / "run", diffusion(9)).load(6)
+    kept = {name: each.clone() for name, each in found.model.state_dict().items()}
+    torch.save({**file, "ema": {"denoise_fn.x": torch.zeros(1)}}, tmp_path / "run" / "model-7.pt")
+    with pytest.raises(ModelError, match=r"model-7\.pt: is no checkpoint"):
+        found.load(7)
+    assert all(torch.equal(each, kept[name]) for name, each in found.model.state_dict().items())
