@@ -8,6 +8,7 @@ from diffsynth.config import Override, apply, checked, source
 from diffsynth.errors import ConfigError, DiffSynthError, ModelError
 from diffsynth.imports.base import WEIGHTS, Imported, target
 from diffsynth.models.base import VideoShape
+from diffsynth.models.weights import differing, require_axes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +27,7 @@ class VideoGenerationVae:
         return is_autoencoder(_weights_if_any(path))
 
     def convert(self, path: Path, output: Path | None, overrides: Sequence[Override]) -> Imported:
-        from diffsynth.models.videogeneration_files import autoencoder_numbers
+        from diffsynth.models.videogeneration_files import AXES, autoencoder_numbers
         from diffsynth.models.weight_files import read_weights
         from diffsynth.training.autoencoders import AutoencoderFacts
         from diffsynth.training.checkpoint import write_weights
@@ -34,6 +35,7 @@ class VideoGenerationVae:
 
         place = target(path, output, ".safetensors")
         weights = read_weights(path)
+        require_axes(path, weights, AXES)
         found = autoencoder_numbers(weights)
         given = {each.keys for each in overrides}
         if found.has_attention and ("autoencoder", "num_heads") not in given:
@@ -106,7 +108,7 @@ class VideoGenerationLatte:
         return is_latte(_weights_if_any(path))
 
     def convert(self, path: Path, output: Path | None, overrides: Sequence[Override]) -> Imported:
-        from diffsynth.models.videogeneration_files import latte_config, latte_weights
+        from diffsynth.models.videogeneration_files import AXES, latte_config, latte_weights
         from diffsynth.models.weight_files import read_weights
         from diffsynth.training.autoencoders import autoencoder
         from diffsynth.training.checkpoint import write_weights
@@ -128,6 +130,7 @@ class VideoGenerationLatte:
         if problems:
             raise ConfigError(problems)
         weights = read_weights(path)
+        require_axes(path, weights, AXES)
         numbers = told.pop("backbone", {})
         config, channels = latte_config(weights, **{key: numbers[key] for key in ("patch", "heads") if key in numbers})
         tree: dict[str, Any] = {
@@ -174,8 +177,6 @@ def _weights_if_any(path: Path) -> "Mapping[str, Tensor]":
 
 
 def _require_fit(path: Path, expected: "Mapping[str, Tensor]", found: "Mapping[str, Tensor]") -> None:
-    from diffsynth.models.weights import differing
-
     differences = differing(expected, found)
     if differences:
         raise ModelError(f"{path}: is not the network that it looks like: {'; '.join(differences)}.")

@@ -13,11 +13,13 @@ from diffsynth.models.base import Condition, VideoShape
 from diffsynth.models.latte import Latte
 from diffsynth.models.latte_config import SIZES, LatteConfig
 from diffsynth.models.weight_files import read_weights
-from diffsynth.models.weights import differing, some
+from diffsynth.models.weights import differing, require_axes, some
 
 HEADS = {hidden: heads for hidden, _, heads in SIZES.values()}
 MARKS = ("x_embedder.proj.weight", "pos_embed", "temp_embed", "blocks.0.attn.qkv.weight", "final_layer.linear.weight")
 """The weights that tell a network's numbers."""
+CLASSES, WORDS = "y_embedder.embedding_table.weight", "text_embedding_projection.1.weight"
+AXES = dict(zip(MARKS, (4, 3, 3, 2, 2), strict=True)) | {CLASSES: 2, WORDS: 2}
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def read_latte(path: Path, heads: int | None = None) -> PublishedLatte:
             f"{path}: is no Latte checkpoint: it has no {some(missing)}. It holds {some(sorted(weights))}. "
             "Is it another model's?"
         )
+    require_axes(path, weights, AXES)
     found = _described(path, weights, heads)
     with torch.device("meta"):
         network = found.config.build(found.shape, found.condition, learned_sigma=found.learned_sigma)
@@ -72,7 +75,7 @@ def _described(path: Path, weights: Mapping[str, Tensor], heads: int | None) -> 
     side = math.isqrt(places)
     if side * side != places:
         raise ModelError(f"{path}: its pos_embed is for {places} patches, which form no square.")
-    depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
+    depth = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
     condition = _condition(weights)
     shape = VideoShape(int(weights["temp_embed"].shape[1]), channels, side * patch, side * patch)
     learned = len(weights["final_layer.linear.weight"]) == 2 * channels * patch**2
@@ -81,8 +84,8 @@ def _described(path: Path, weights: Mapping[str, Tensor], heads: int | None) -> 
 
 
 def _condition(weights: Mapping[str, Tensor]) -> Condition:
-    labels = weights.get("y_embedder.embedding_table.weight")
+    labels = weights.get(CLASSES)
     if labels is not None:
         return Condition("class", num_classes=len(labels) - 1)
-    words = weights.get("text_embedding_projection.1.weight")
+    words = weights.get(WORDS)
     return Condition() if words is None else Condition("text", text_dim=int(words.shape[1]))

@@ -1,7 +1,7 @@
 """Checkpoints of the published space-time U-net: which network a file of weights is of, and whether it is whole."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from diffsynth.models.base import SkipFrom
 from diffsynth.models.unet3d import Unet3D
 from diffsynth.models.unet3d_config import Unet3DConfig
 from diffsynth.models.weight_files import read_tree
-from diffsynth.models.weights import differing
+from diffsynth.models.weights import differing, require_axes
 
 PARTS = ("ema", "model")
 """What a trainer's file holds, the better first."""
@@ -73,12 +73,7 @@ def read_published_unet(
             f"{path}: is no checkpoint of the space-time U-net: it has no {', '.join(missing[:3])}. "
             f"It holds {', '.join(sorted(every)[:4])}, …"
         )
-    odd = [name for name, axes in _axes(every) if every[name].ndim != axes or not every[name].numel()]
-    if odd:
-        raise ModelError(
-            f"{path}: is no checkpoint of the space-time U-net: its {odd[0]} is of the shape "
-            f"{tuple(every[odd[0]].shape)}. Download it again, or is it another model's?"
-        )
+    require_axes(path, every, AXES | {name: 5 for name in every if WIDTH.fullmatch(name)})
     config = _described(path, every, groups, skip_from)
     network = _like(config, every)
     weights = {name: each for name, each in every.items() if not _is_schedule(name)}
@@ -106,13 +101,6 @@ def read_published_unet(
 def _is_schedule(name: str) -> bool:
     """The numbers of the noise stand beside the network's, in names without a dot."""
     return "." not in name and name != "null_cond_emb"
-
-
-def _axes(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, int]]:
-    """How many axes the weights have that the network's numbers are told from."""
-    for name in weights:
-        if name in AXES or WIDTH.fullmatch(name):
-            yield name, AXES.get(name, 5)
 
 
 def _weights(path: Path, tree: object, parts: Sequence[str] = PARTS) -> dict[str, Tensor]:

@@ -32,6 +32,9 @@ OWN_NAMES = (
 dot."""
 
 
+AXES = {"encoder_conv_in.weight": 4, "patch_embed_layer.patch_embed.0.weight": 2, "t_proj.0.weight": 2}
+
+
 def is_autoencoder(weights: Weights) -> bool:
     return all(name in weights for name in VAE_MARKS)
 
@@ -68,12 +71,12 @@ class AutoencoderNumbers:
 def autoencoder_numbers(weights: Weights) -> AutoencoderNumbers:
     levels, middles = _count(weights, "encoder_layers."), _count(weights, "encoder_mids.")
     down = [f"encoder_layers.{index}." for index in range(levels)]
-    first = int(weights["encoder_conv_in.weight"].shape[0])
-    channels = [first, *(int(weights[f"{each}residual_input_conv.0.weight"].shape[0]) for each in down)]
-    middle = [int(weights[f"encoder_mids.{index}.residual_input_conv.0.weight"].shape[0]) for index in range(middles)]
+    first = _rows(weights, "encoder_conv_in.weight")
+    channels = [first, *(_rows(weights, f"{each}residual_input_conv.0.weight") for each in down)]
+    middle = [_rows(weights, f"encoder_mids.{index}.residual_input_conv.0.weight") for index in range(middles)]
     attended = [f"{each}attentions.0.in_proj_weight" in weights for each in down]
     keys = {
-        "z_channels": int(weights["post_quant_conv.weight"].shape[0]),
+        "z_channels": _rows(weights, "post_quant_conv.weight"),
         "down_channels": channels,
         "mid_channels": [channels[-1], *middle],
         "down_sample": [f"{each}down_sample_conv.weight" in weights for each in down],
@@ -88,13 +91,17 @@ def autoencoder_numbers(weights: Weights) -> AutoencoderNumbers:
 
 def latte_config(weights: Weights, *, patch: int = 2, heads: int | None = None) -> tuple[LatteConfig, int]:
     """The network, and the channels of its videos. Weights don't tell patch and heads."""
-    hidden = int(weights["t_proj.0.weight"].shape[0])
-    inner = int(weights["layers.0.attn_block.qkv_proj.weight"].shape[0]) // 3
+    hidden = _rows(weights, "t_proj.0.weight")
+    inner = _rows(weights, "layers.0.attn_block.qkv_proj.weight") // 3
     if inner != hidden:
         raise ModelError(
             f"Its attention works on {inner} numbers and the rest on {hidden}: Latte has one number for both."
         )
-    values = int(weights["proj_out.weight"].shape[0])
+    values, read = _rows(weights, "proj_out.weight"), weights["patch_embed_layer.patch_embed.0.weight"].shape[-1]
+    if read != values:
+        raise ModelError(
+            f"It reads patches of {read} values and draws those of {values}: Latte has one number for both."
+        )
     if values % patch**2:
         raise ModelError(f"A patch has {values} values, which is no multiple of {patch}×{patch}. Set backbone.patch.")
     depth = _count(weights, "layers.")
@@ -138,4 +145,14 @@ def _halves_swapped(table: Tensor) -> Tensor:
 def _count(weights: Weights, beginning: str) -> int:
     """How many entries a list of modules has."""
     level = beginning.count(".")
-    return 1 + max((int(name.split(".")[level]) for name in weights if name.startswith(beginning)), default=-1)
+    return len({name.split(".")[level] for name in weights if name.startswith(beginning)})
+
+
+def _rows(weights: Weights, name: str) -> int:
+    """How many values a layer makes."""
+    found = weights.get(name)
+    if found is None or not found.ndim:
+        raise ModelError(
+            f"{name} is missing, or no layer's weight. Is the download complete, or is it another model's?"
+        )
+    return len(found)

@@ -156,6 +156,9 @@ def test_text_beside_the_gifs_reaches_the_network(tmp_path: Path) -> None:
     assert not torch.equal(model.told(["a blue whale"]), model.told(["a girl"]))  # type: ignore[arg-type]
     run.train(prob_focus_present=0.5)
     assert run.step == 1
+    # What is kept of a text comes back as it was, padding and all.
+    assert torch.equal(model.captions.encoded("a cake"), model.captions.encoded("a cake"))
+    assert run.ema_model.captions is model.captions
 
 
 def test_whose_frames_are_apart_may_be_said(tmp_path: Path) -> None:

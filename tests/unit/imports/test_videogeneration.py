@@ -156,6 +156,14 @@ def test_a_damaged_autoencoder_is_told(vae_file: Path) -> None:
         import_file(vae_file, None, sets("autoencoder.num_heads=2", "autoencoder.norm_channels=4"))
 
 
+def test_patches_that_are_read_and_drawn_otherwise_are_told(vae_file: Path, tmp_path: Path) -> None:
+    name = "patch_embed_layer.patch_embed.0.weight"
+    torch.save(latte_weights() | {name: torch.zeros(3, 5)}, tmp_path / "odd.pth")
+    given = sets("size=[8, 8]", "frames=2", f"vae={imported_vae(vae_file)}")
+    with pytest.raises(ModelError, match="It reads patches of 5 values"):
+        import_file(tmp_path / "odd.pth", None, given)
+
+
 def test_a_file_that_is_there_is_not_touched(vae_file: Path) -> None:
     place = imported_vae(vae_file)
     before = place.read_bytes()
