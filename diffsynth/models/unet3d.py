@@ -83,7 +83,8 @@ class Unet3D(nn.Module):
         _require(block_type == "resnet", f'"block_type" is "{block_type}"; known is "resnet".')
         _require(dim >= 4 and dim % 2 == 0, f'"dim" is {dim}: it must be even, and at least 4.')
         sizes = (channels, attn_heads, out_dim or channels, *widths)
-        _require(min(sizes) >= 1 and len(widths) > 1, f"The network's numbers are {sizes}: none may be below 1.")
+        _require(len(widths) > 1, '"dim_mults" is empty: each number in it is a level, and there must be one.')
+        _require(min(sizes) >= 1, f"Channels, heads, answers and widths are {sizes}: none may be below 1.")
         _require(attn_dim_head >= 2 and attn_dim_head % 2 == 0, f'"attn_dim_head" is {attn_dim_head}: it must be even.')
         odd = f'"init_kernel_size" is {init_kernel_size}: it must be odd, so that a frame keeps its size.'
         _require(init_kernel_size % 2 == 1, odd)

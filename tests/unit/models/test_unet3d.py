@@ -171,3 +171,18 @@ def test_what_does_not_fit_is_told() -> None:
         Unet3DConfig(dim_mults=(1, 2, 4)).build(VideoShape(4, 3, 8, 10), Condition(), learned_sigma=False)
     with pytest.raises(ModelError, match="videos of"):
         adapted(Condition())(torch.zeros(1, 5, 3, 8, 8), torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"dim": 7}, '"dim" is 7: it must be even'),
+        ({"dim_mults": ()}, '"dim_mults" is empty'),
+        ({"dim_mults": (0, 1)}, "none may be below 1"),
+        ({"attn_heads": 0}, "none may be below 1"),
+        ({"attn_dim_head": 3}, '"attn_dim_head" is 3'),
+    ],
+)
+def test_numbers_of_no_network_are_told(keys: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        Unet3D(**({"dim": 8} | keys))
