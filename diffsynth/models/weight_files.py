@@ -36,7 +36,17 @@ def read_tree(path: Path) -> object:
             f"{path}: doesn't load as weights: it is damaged, or holds other things than tensors, such as code, which "
             "is never run. Download it again, or use a file that holds tensors alone."
         ) from None
-    except (OSError, RuntimeError, SafetensorError, EOFError) as problem:
+    except (
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as problem:
+        # The last four are how pickles of no kind at all end in torch's own reader.
         raise ModelError(
             f"{path}: doesn't load as weights ({(str(problem) or type(problem).__name__).splitlines()[0][:200]}). "
             "Is the download complete?"
