@@ -38,7 +38,7 @@ demo: $(INSTALLED)
 	$(BIN)/python run_DiffSynth.py config/demo.json
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

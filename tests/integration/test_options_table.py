@@ -162,5 +162,6 @@ def test_each_option_works_where_the_table_says_so(bench: Bench, option: str, tm
             found = rendered(bench, output, {"attention_mode": mode, **keys})
             plain = {"attention_mode": mode, "num_inference_steps": keys.get("num_inference_steps", 2)}
             same = np.array_equal(found, rendered(bench, tmp_path / f"{mode}-{number}-plain", plain))
-            # What changes nothing but the time may come out the same.
-            assert not same or option in ("`compile`", "`skip_still`")
+            # What changes nothing but the time may come out the same; and of what predicts velocity, `auto` is `ddim`.
+            by_itself = kind == "2.x" and keys.get("scheduler") == "ddim"
+            assert not same or by_itself or option in ("`compile`", "`skip_still`")

@@ -173,6 +173,7 @@ def test_example_g_is_the_same_whoever_asks_and_epochs_are_permutations() -> Non
     assert orders[0] != orders[1]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # where there is one core
 def test_workers_give_what_one_process_gives(tmp_path: Path, media: Media) -> None:
     for number in range(3):
         frames(tmp_path / f"c{number}", 6 + number)
