@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from diffsynth.errors import ModelError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -27,6 +29,16 @@ class VideoShape:
     channels: int
     height: int
     width: int
+
+    def require(self, x: "Tensor", image_frames: int) -> None:
+        """`ModelError` unless x (B, F + I, C, H, W) holds such videos, with so many pictures behind each."""
+        made_for = (self.frames, self.channels, self.height, self.width)
+        found = (x.shape[1] - image_frames, *x.shape[2:])
+        if found != made_for:
+            raise ModelError(
+                f"The network is for videos of (frames, channels, height, width) = {made_for}; it was given {found}. "
+                "Give it videos of that shape, or train one for yours."
+            )
 
 
 @dataclass(frozen=True)

@@ -189,14 +189,7 @@ class Latte(nn.Module):
         return torch.cat([video.flatten(1, 2), pictures.mean(2)], 1)
 
     def _require_fit(self, x: Tensor, cond: Tensor | None, image_frames: int) -> None:
-        shape = self.shape
-        made_for = (shape.frames, shape.channels, shape.height, shape.width)
-        found = (x.shape[1] - image_frames, *x.shape[2:])
-        if found != made_for:
-            raise ModelError(
-                f"The network is for videos of (frames, channels, height, width) = {made_for}; it was given {found}. "
-                "Give it videos of that shape, or train one for yours."
-            )
+        self.shape.require(x, image_frames)
         if (cond is None) != (self.condition.kind == "none"):
             raise ModelError(
                 f'The network\'s condition is "{self.condition.kind}", but '

@@ -51,7 +51,7 @@ class VideoUnet(nn.Module):
 
         A picture is a video of one frame. Where `focus` (B) is true, so is each frame of the video.
         """
-        self._require_fit(x, image_frames)
+        self.shape.require(x, image_frames)
         time = t * (self.clock / 1000)
         told = None if cond is None else self.told(cond, image_frames)
         frames = self.shape.frames
@@ -83,16 +83,6 @@ class VideoUnet(nn.Module):
                 "Give one for each video, or one more than there are pictures."
             )
         return vectors
-
-    def _require_fit(self, x: Tensor, image_frames: int) -> None:
-        shape = self.shape
-        made_for = (shape.frames, shape.channels, shape.height, shape.width)
-        found = (x.shape[1] - image_frames, *x.shape[2:])
-        if found != made_for:
-            raise ModelError(
-                f"The network is for videos of (frames, channels, height, width) = {made_for}; it was given {found}. "
-                "Give it videos of that shape, or train one for yours."
-            )
 
 
 def pooled(states: Tensor, pooling: Pooling) -> Tensor:
