@@ -1,4 +1,4 @@
-"""Fixtures of tests that run whole stylizations. `bench`, a small clip with checkpoints, may be another in a file."""
+"""Fixtures of tests that run whole tasks. `bench`, a small clip with checkpoints, may be another in a file."""
 
 import os
 from collections import Counter
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import vae_runs
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
 from refusals import Case
@@ -79,3 +80,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 @pytest.fixture
 def case(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Case:
     return Case(bench, tmp_path, capsys)
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `train_vae`."""
+    body = vae_runs.vae_tree(tmp_path_factory.mktemp("vae") / "run", show_every=3, show_frames=2)
+    return vae_runs.run(body)
+
+
+@pytest.fixture(scope="module")
+def latents(vae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `save_latents` by it."""
+    return vae_runs.run(vae_runs.latents_tree(tmp_path_factory.mktemp("latents") / "run", vae))

@@ -26,16 +26,6 @@ from diffsynth.training.facts import AUTOENCODER, CRITIC, Facts, facts_of
 from diffsynth.training.space import SavedLatents, load_latent_space
 
 
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(vae_tree(tmp_path_factory.mktemp("vae") / "run", show_every=3, show_frames=2))
-
-
-@pytest.fixture(scope="module")
-def latents(vae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(latents_tree(tmp_path_factory.mktemp("latents") / "run", vae))
-
-
 def test_a_run_leaves_weights_pictures_and_what_it_measured(vae: Path) -> None:
     record = json.loads((vae / "run.json").read_text())
     assert record["steps"] == 6

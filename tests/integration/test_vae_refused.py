@@ -21,16 +21,6 @@ from diffsynth.training.autoencoders import autoencoder
 from diffsynth.training.facts import AUTOENCODER, facts_of
 
 
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(vae_tree(tmp_path_factory.mktemp("vae") / "run", show_every=3, show_frames=2))
-
-
-@pytest.fixture(scope="module")
-def latents(vae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(latents_tree(tmp_path_factory.mktemp("latents") / "run", vae))
-
-
 def test_latents_of_another_autoencoder_are_refused(
     tmp_path: Path, vae: Path, latents: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
